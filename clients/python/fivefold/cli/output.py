@@ -1,0 +1,138 @@
+"""How commands print: a table for people, JSON, YAML or CSV for programs. Data goes to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from fivefold.cli.failures import Failure
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def formats(*more: str) -> Callable[[F], F]:
+    """Adds -o/--output: table, which is the default, and those named."""
+    choices = click.Choice(["table", *more])
+    return click.option("-o", "--output", type=choices, default="table", show_default=True, help="How to print.")
+
+
+listed = formats("json", "yaml", "csv")
+shown = formats("json", "yaml")
+
+
+def show(data: Any, output: str, columns: Sequence[str] = ()) -> None:
+    """Prints one dict or a list of dicts.
+
+    columns  of a list, the ones that a table and CSV have; empty: all
+    """
+    if output == "json":
+        json.dump(_plain(data), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        print()
+    elif output == "yaml":
+        print(_yaml(_plain(data)), end="")
+    elif isinstance(data, Mapping):
+        _card(data)
+    else:
+        rows = list(data)
+        names = list(columns or (rows[0] if rows else ()))
+        (_csv if output == "csv" else _table)(rows, names)
+
+
+def text(value: Any) -> str:
+    """Returns a value as people read it."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g} s"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={text(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(text, value))
+    return str(value)
+
+
+def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+    body = [[text(row.get(name)) for name in names] for row in rows]
+    if not body:
+        click.echo("nothing to show", err=True)
+        return
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in names:
+            table.add_column(name.replace("_", " ").upper(), overflow="fold")
+        for cells in body:
+            table.add_row(*(cell.replace("[", "\\[") for cell in cells))
+        Console().print(table)
+        return
+    widths = [max(len(cells[place]) for cells in [list(names), *body]) for place in range(len(names))]
+    for cells in [[name.replace("_", " ").upper() for name in names], *body]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _card(data: Mapping[str, Any], indent: str = "") -> None:
+    """Prints one thing, a line for each field that is set; nested things below, tables for lists of them."""
+    fields = {name: value for name, value in data.items() if value not in (None, "", [], (), {}) and name != "etag"}
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        label = name.replace("_", " ").ljust(width)
+        if isinstance(value, Mapping) and not any(value.values()):
+            continue
+        if isinstance(value, list) and isinstance(value[0], Mapping):
+            print(f"{indent}{label}")
+            for item in value:
+                print(f"{indent}  {text({key: part for key, part in item.items() if part not in ('', None, [], {})})}")
+        else:
+            lines = text(value).splitlines() or [""]
+            print(f"{indent}{label}  {lines[0]}")
+            for line in lines[1:]:
+                print(f"{indent}{' ' * width}  {line}")
+
+
+def _csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values = (_plain(row.get(name)) for name in names)
+        writer.writerow([json.dumps(value) if isinstance(value, (list, dict)) else value for value in values])
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON has it; times as ISO 8601, spans in seconds, NaN and infinities as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def _yaml(value: Any) -> str:
+    try:
+        import yaml
+    except ImportError:
+        raise Failure("YAML needs PyYAML", "pip install pyyaml, or use -o json, which YAML readers take too") from None
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text

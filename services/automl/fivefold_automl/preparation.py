@@ -1,0 +1,42 @@
+"""Preparation that is saved inside the model: raw columns in, numbers out. Runs in Ray workers.
+
+Only steps that serving compiles: ordinal and one-hot encoding, median, scaling, columns picked by name. A value
+that was not seen in training, and a missing one, have a place in every encoding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fivefold_automl.data import Input, Kind
+from fivefold_automl.learners.base import Encoding
+
+_MOST_ONE_HOT = 64  # different values up to which a linear model sees a category
+
+
+def columns_for(encoding: Encoding, inputs: tuple[Input, ...]) -> tuple[list[str], list[str]]:
+    """Returns the names of (number columns, category columns) that a learner of this encoding sees."""
+    numbers = [c.name for c in inputs if c.kind is not Kind.CATEGORICAL]
+    limit = _MOST_ONE_HOT if encoding is Encoding.LINEAR else None
+    categories = [c.name for c in inputs if c.kind is Kind.CATEGORICAL and (limit is None or c.distinct <= limit)]
+    return numbers, categories
+
+
+def transformer(encoding: Encoding, inputs: tuple[Input, ...]) -> Any:
+    """Returns an unfitted ColumnTransformer over a frame that has the inputs by name."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+    numbers, categories = columns_for(encoding, inputs)
+    steps: list[tuple[str, Any, list[str]]] = []
+    if encoding is Encoding.TREES:  # Trees place missing numbers by themselves.
+        ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+        steps = [("numbers", "passthrough", numbers), ("categories", ordinal, categories)]
+        return ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0.0)
+    filled = Pipeline(
+        [("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+    )
+    steps = [("numbers", filled, numbers), ("categories", OneHotEncoder(handle_unknown="ignore"), categories)]
+    return ColumnTransformer([step for step in steps if step[2]])

@@ -1,0 +1,262 @@
+"""The Ray cluster: an embedded one on loopback, started in the background at boot, or one that this host joins.
+
+The one place that starts, joins and ends Ray. Ray's processes see neither this service's settings nor any credential
+but Ray's own token. One cluster per process, since Ray keeps its state in globals.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "ffr-"  # of temp folders: short, since Ray puts sockets below, whose paths may have 107 bytes
+_LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is still there
+_RETRY_AFTER = 5.0  # seconds after a start that failed
+_JOIN_SECONDS = 120.0
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_KEPT_PREFIXES = ("LC_", "PYTHON", "RAY_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "COVERAGE_")
+
+
+class ClusterState(StrEnum):
+    """Whether Ray is there."""
+
+    STARTING = "starting"
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node: Ray's id, processors for trials, whether it answers."""
+
+    id: str
+    cpus: float
+    alive: bool
+
+
+class RayCluster:
+    """Keeps Ray there from `start` to `stop`, and says how it is."""
+
+    def __init__(self, folder: Path, address: str = "", *, cpus: int = 0, temp: str = "", store_bytes: int = 0) -> None:
+        """Starts nothing yet.
+
+        folder       remembers the temp folder, so that the next start removes what a killed one left
+        address      host:port of a cluster to join; "" starts an embedded one
+        cpus         processors of the embedded one; 0: those of this machine
+        temp         folder for Ray's sockets and logs; "" is /tmp
+        store_bytes  size of the embedded object store
+        """
+        self.embedded = not address
+        self._address = address
+        self._cpus = cpus or None
+        self._store_bytes = store_bytes or None
+        self._temp_root = temp or "/tmp"
+        self._note = folder / "ray.json"
+        self._temp: str | None = None
+        self._node: subprocess.Popen[bytes] | None = None
+        self._changed = threading.Condition()
+        self._state = ClusterState.STARTING
+        self._message = ""
+        self._stopping = threading.Event()
+        # Ray's processes die with the thread that started them (PR_SET_PDEATHSIG), so this one lives as long as Ray.
+        self._thread = threading.Thread(target=self._run, name="ray-cluster", daemon=True)
+
+    def start(self) -> None:
+        """Begins to start or join the cluster in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the embedded cluster, or leaves the other; waits until its processes are gone."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(15.0)
+
+    def why_not(self) -> str:
+        """Returns "" while trials can run, else why not."""
+        if self._state is ClusterState.READY:
+            return ""
+        return "Ray is starting" if self._state is ClusterState.STARTING else self._message
+
+    @property
+    def state(self) -> ClusterState:
+        return self._state
+
+    @property
+    def message(self) -> str:
+        """Why the cluster is not there; empty otherwise."""
+        return self._message
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until the cluster is READY, at most `seconds`; says whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state is ClusterState.READY, seconds)
+
+    def nodes(self) -> list[Node]:
+        """Returns the nodes; none while the cluster is not there."""
+        if self._state is not ClusterState.READY:
+            return []
+        import ray
+
+        return [
+            Node(node["NodeID"], float(node["Resources"].get("CPU", 0.0)), bool(node["Alive"])) for node in ray.nodes()
+        ]
+
+    def slots(self) -> int:
+        """Returns how many trials may run at once: the processors of the nodes that answer."""
+        return sum(int(node.cpus) for node in self.nodes() if node.alive)
+
+    def _run(self) -> None:
+        self._sweep()
+        while not self._stopping.is_set():
+            try:
+                began = time.monotonic()
+                self._connect()
+                log.info(
+                    "ray is ready", extra={"embedded": self.embedded, "seconds": round(time.monotonic() - began, 1)}
+                )
+                self._say(ClusterState.READY, "")
+                self._watch()
+            except Exception as error:  # Ray raises all kinds, and the service must live on without it.
+                log.warning("ray is not there", extra={"error": type(error).__name__}, exc_info=True)
+            if not self._stopping.is_set():
+                where = "could not be started" if self.embedded else f"at {self._address} does not answer"
+                self._say(ClusterState.UNAVAILABLE, f"the Ray cluster {where}; it is tried again")
+            self._disconnect()
+            self._stopping.wait(_RETRY_AFTER)
+
+    def _connect(self) -> None:
+        """Starts or joins. Takes seconds."""
+        with _without_credentials():
+            ray = _imported()
+
+            common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "fivefold"}
+            if self.embedded:
+                self._temp = tempfile.mkdtemp(prefix=_PREFIX, dir=self._temp_root)
+                self._note.write_text(json.dumps({"temp": self._temp}))
+                ray.init(
+                    num_cpus=self._cpus,
+                    include_dashboard=False,
+                    object_store_memory=self._store_bytes,
+                    _temp_dir=self._temp,
+                    _node_ip_address="127.0.0.1",
+                    **common,
+                )
+                return
+            self._node = _join(self._address)
+            until = time.monotonic() + _JOIN_SECONDS
+            while not self._stopping.is_set():
+                try:
+                    ray.init(address=self._address, **common)
+                    return
+                except Exception:
+                    if time.monotonic() > until or self._node.poll() is not None:
+                        raise
+                self._stopping.wait(1.0)
+
+    def _watch(self) -> None:
+        """Returns when the service stops; raises when the cluster is gone."""
+        import ray
+
+        while not self._stopping.wait(_LOOK_EVERY):
+            if not ray.is_initialized() or not any(node["Alive"] for node in ray.nodes()):
+                raise ConnectionError("no node of the cluster answers")
+
+    def _disconnect(self) -> None:
+        import ray
+
+        try:
+            ray.shutdown()
+        except Exception:
+            log.warning("ray did not shut down cleanly", exc_info=True)
+        if self._node is not None:
+            self._node.terminate()
+            try:
+                self._node.wait(10.0)
+            except subprocess.TimeoutExpired:
+                self._node.kill()
+            self._node = None
+        if self._temp is not None:
+            shutil.rmtree(self._temp, ignore_errors=True)
+            self._note.unlink(missing_ok=True)
+            self._temp = None
+
+    def _sweep(self) -> None:
+        """Removes the temp folder of a service that was killed."""
+        try:
+            left = Path(json.loads(self._note.read_text())["temp"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if left.name.startswith(_PREFIX) and left.parent == Path(self._temp_root):
+            shutil.rmtree(left, ignore_errors=True)
+        self._note.unlink(missing_ok=True)
+
+    def _say(self, state: ClusterState, message: str) -> None:
+        with self._changed:
+            self._state, self._message = state, message
+            self._changed.notify_all()
+
+
+def prepare_environment(*, embedded: bool) -> None:
+    """Sets what Ray reads from the environment of this process. Call it before Ray is imported.
+
+    Token authentication is always on; an embedded cluster gets a token of its own, a joined one takes RAY_AUTH_TOKEN or
+    RAY_AUTH_TOKEN_PATH as the operator set them.
+    """
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+    os.environ.setdefault("RAY_health_check_period_ms", "1000")
+    os.environ.setdefault("RAY_health_check_failure_threshold", "5")
+    if embedded:
+        os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+        os.environ.pop("RAY_ADDRESS", None)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # With it a node may have a loopback address, and then its servers listen on loopback only.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
+
+def _imported() -> Any:
+    """Imports Ray, and takes back what it does to the logging of this process."""
+    factory = logging.getLogRecordFactory()
+    import ray
+
+    logging.setLogRecordFactory(factory)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return ray
+
+
+@contextmanager
+def _without_credentials() -> Iterator[None]:
+    """Keeps from Ray's processes, which inherit the environment, all of it that they do not need."""
+    whole = dict(os.environ)
+    for name in whole:
+        if name not in _KEPT and not name.startswith(_KEPT_PREFIXES):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(whole)
+
+
+def _join(address: str) -> subprocess.Popen[bytes]:
+    """Starts a node without processors on this host: a driver needs one beside it."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--num-cpus=0", "--block"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

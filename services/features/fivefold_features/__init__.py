@@ -1,0 +1,1 @@
+"""Fivefold's feature service: tables, training sets, online values."""

@@ -1,0 +1,80 @@
+"""Deletes files that nothing names: those of deleted tables, and what writes left that a crash or refusal ended.
+
+A file is named soon after it is stored or never, so one that nobody named for a day is nobody's; its age is in its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from pathlib import PurePosixPath
+
+from fivefold_features.online import OnlineStore
+from fivefold_features.store import MetadataStore
+from fivefold_runtime.clock import Clock, micros
+from fivefold_runtime.errors import FivefoldError
+from fivefold_runtime.objects import Objects
+
+log = logging.getLogger(__name__)
+
+_AGE = 24 * 3600 * 1000  # milliseconds
+
+
+class Sweeper:
+    """Background work of an App: looks once at the start, then deletes tables as it is told."""
+
+    def __init__(self, store: MetadataStore, objects: Objects, online: OnlineStore, clock: Clock) -> None:
+        self._store = store
+        self._objects = objects
+        self._online = online
+        self._clock = clock
+        self._gone: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._loop, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._gone.put(None)
+        self._thread.join()
+
+    def table_gone(self, uid: str) -> None:
+        """Has the files and online values of a deleted table deleted, soon."""
+        self._gone.put(uid)
+
+    def sweep(self) -> int:
+        """Deletes old files that nothing names; returns how many."""
+        oldest = micros(self._clock.now()) // 1000 - _AGE
+        old = {key for key, _ in self._objects.list() if _made(key) < oldest}
+        unnamed = self._store.unnamed(old)
+        for key in unnamed:
+            self._objects.delete(key)
+        return len(unnamed)
+
+    def delete_table(self, uid: str) -> None:
+        """Deletes what a table left."""
+        self._online.drop(uid)
+        for key, _ in list(self._objects.list(f"tables/{uid}")):
+            self._objects.delete(key)
+
+    def _loop(self) -> None:
+        try:
+            swept = self.sweep()
+            if swept:
+                log.info("orphaned files deleted", extra={"files": swept})
+        except FivefoldError as error:
+            log.warning("orphaned files not deleted", extra={"reason": error.reason})
+        while (uid := self._gone.get()) is not None:
+            try:
+                self.delete_table(uid)
+            except FivefoldError as error:  # Its files are orphans now; a later start finds them.
+                log.warning("files of a deleted table not deleted", extra={"reason": error.reason})
+
+
+def _made(key: str) -> int:
+    """Milliseconds at which a key's id was made; such that it never counts as old for a name that is none of ours."""
+    try:
+        return int(PurePosixPath(key).stem[:12], 16)
+    except ValueError:
+        return 1 << 62

@@ -1,0 +1,212 @@
+"""Between the contract's messages and this service's records. No rules here, but those of the wire itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fivefold.data.v1 import data_pb2
+from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features import names
+from fivefold_features.answers import Answer
+from fivefold_features.lookups import Lookup, Plan
+from fivefold_features.online import Published
+from fivefold_features.onlinefeatures import MAX_ROWS, KeyColumn
+from fivefold_features.schema import Column, Kind, Schema
+from fivefold_features.store import Mode, SpecRecord, TableRecord, TrainingSetRecord, VersionRecord
+from fivefold_runtime.errors import Aborted, InvalidArgument
+from fivefold_runtime.validation import FieldRequired, TooManyItems
+
+KIND = {data_pb2.DataType.Value(f"DATA_TYPE_{kind}"): kind for kind in Kind}
+TYPE = {kind: number for number, kind in KIND.items()}
+MODE = {pb.WRITE_MODE_MERGE: Mode.MERGE, pb.WRITE_MODE_OVERWRITE: Mode.OVERWRITE}
+_MODE_NUMBER = {mode: number for number, mode in MODE.items()}
+
+
+def schema(message: pb.Table) -> Schema:
+    """Reads the columns, keys and times of a table."""
+    return Schema(columns(message.columns), tuple(message.primary_keys), message.timestamp_key, message.knowledge_key)
+
+
+def columns(messages: Iterable[pb.TableColumn]) -> tuple[Column, ...]:
+    return tuple(Column(one.name, KIND[one.type], one.description) for one in messages)
+
+
+def lookups(message: pb.FeatureSpec) -> tuple[Lookup, ...]:
+    """Reads the lookups of a spec. Raises FIELD_REQUIRED, NAME_INVALID, FIELD_INVALID."""
+    if not message.lookups:
+        raise FieldRequired.at("feature_spec.lookups", "is required")
+    return tuple(_lookup(one, f"feature_spec.lookups[{index}]") for index, one in enumerate(message.lookups))
+
+
+def revision(etag: str, name: str) -> int | None:
+    """Reads an etag; None for the empty one. One that was never given out cannot be the present one."""
+    if not etag:
+        return None
+    if not etag.isascii() or not etag.isdigit() or len(etag) > 18:
+        raise Aborted(f"{name} changed since its etag was read; read it again", name=name)
+    return int(etag)
+
+
+def chosen(mask: FieldMask, message: Message, allowed: Collection[str]) -> frozenset[str]:
+    """Returns which fields an update changes: those of the mask, or without one those that are set."""
+    if not mask.paths:
+        return frozenset(field.name for field, _ in message.ListFields() if field.name in allowed)
+    for path in mask.paths:
+        if path not in allowed:
+            raise InvalidArgument.at(
+                "update_mask", f"has {path[:64]!r}; it may name {', '.join(sorted(allowed))}", value=path[:64]
+            )
+    return frozenset(mask.paths)
+
+
+def key_columns(messages: Iterable[data_pb2.Column]) -> dict[str, KeyColumn]:
+    """Reads key columns by name. Raises FIELD_INVALID for a name that comes twice or a null beyond the end, and
+    TOO_MANY_ITEMS for more than MAX_ROWS rows."""
+    read: dict[str, KeyColumn] = {}
+    for message in messages:
+        path = f"keys[{message.name!r}]"
+        if message.name in read:
+            raise InvalidArgument.at(path, "occurs twice")
+        sent_as = message.WhichOneof("values") or ""
+        values: list[object] = list(getattr(message, sent_as).values) if sent_as else []
+        if len(values) > MAX_ROWS:
+            raise TooManyItems.at(
+                path, f"has {len(values)} rows; at most {MAX_ROWS} are allowed", limit=MAX_ROWS, count=len(values)
+            )
+        for row in message.nulls:
+            if row >= len(values):
+                raise InvalidArgument.at(path, f"has a null at row {row}, but only {len(values)} rows", value=row)
+            values[row] = None
+        read[message.name] = KeyColumn(sent_as, values)
+    return read
+
+
+def micros(moment: Timestamp) -> int:
+    return moment.seconds * 1_000_000 + moment.nanos // 1000
+
+
+def to_table(record: TableRecord) -> pb.Table:
+    return pb.Table(
+        name=names.table_name(record.id),
+        description=record.description,
+        tags=dict(record.tags),
+        columns=_columns(record.schema.columns),
+        primary_keys=record.schema.primary_keys,
+        timestamp_key=record.schema.timestamp_key,
+        knowledge_key=record.schema.knowledge_key,
+        publish_on_write=record.publish_on_write,
+        current_version=record.current_version,
+        published=record.published,
+        creator=record.creator,
+        create_time=_timestamp(record.created),
+        update_time=_timestamp(record.updated),
+        etag=str(record.revision),
+    )
+
+
+def to_version(record: VersionRecord) -> pb.TableVersion:
+    return pb.TableVersion(
+        name=names.version_name(record.table, record.number),
+        version=record.number,
+        mode=_MODE_NUMBER[record.mode],
+        rows_written=record.rows,
+        rows_total=record.rows_total,
+        digest=record.digest,
+        creator=record.creator,
+        create_time=_timestamp(record.created),
+    )
+
+
+def to_publication(table: str, version: int, done: Published) -> pb.PublishTableResponse:
+    return pb.PublishTableResponse(
+        table_version=names.version_name(table, version),
+        keys_written=done.keys_written,
+        keys_total=done.keys_total,
+    )
+
+
+def to_spec(record: SpecRecord) -> pb.FeatureSpec:
+    return pb.FeatureSpec(
+        name=names.spec_name(record.id),
+        description=record.description,
+        lookups=[_to_lookup(one) for one in record.lookups],
+        features=_columns(record.features),
+        keys=_columns(record.keys),
+        creator=record.creator,
+        create_time=_timestamp(record.created),
+    )
+
+
+def to_training_set(record: TrainingSetRecord) -> pb.TrainingSet:
+    return pb.TrainingSet(
+        name=names.training_set_name(record.id),
+        spec=names.spec_name(record.spec),
+        timestamp_column=record.timestamp_column,
+        labels=record.labels,
+        exclude_columns=record.exclude,
+        table_versions=[names.version_name(table, version) for table, version in record.versions.items()],
+        rows=record.rows,
+        columns=_columns(record.columns),
+        label_digest=record.label_digest,
+        digest=record.digest,
+        creator=record.creator,
+        create_time=_timestamp(record.created),
+    )
+
+
+def to_answer(
+    plan: Plan, rows: int, answer: Answer, *, statuses: bool, event_times: bool
+) -> pb.GetOnlineFeaturesResponse:
+    return pb.GetOnlineFeaturesResponse(
+        features=[feature.name for feature in plan.features],
+        rows=rows,
+        blocks=[
+            pb.FeatureBlock(type=TYPE[one.kind], columns=one.columns, data=one.data, offsets=one.offsets)
+            for one in answer.blocks
+        ],
+        statuses=answer.statuses.tobytes() if statuses or not answer.complete else b"",
+        event_times=answer.event_times.astype(np.dtype("<i8"), copy=False).tobytes() if event_times else b"",
+    )
+
+
+def _lookup(message: pb.FeatureLookup, path: str) -> Lookup:
+    look_back = message.look_back.ToTimedelta() if message.HasField("look_back") else None
+    if look_back is not None and look_back.total_seconds() < 0:
+        raise InvalidArgument.at(f"{path}.look_back", "is negative; it must be 0 or more")
+    return Lookup(
+        table=names.table_id(message.table, f"{path}.table"),
+        features=tuple(message.features),
+        keys=dict(message.keys),
+        look_back=look_back,
+        renames=dict(message.renames),
+        defaults=dict(message.defaults),
+    )
+
+
+def _to_lookup(lookup: Lookup) -> pb.FeatureLookup:
+    message = pb.FeatureLookup(
+        table=names.table_name(lookup.table),
+        features=lookup.features,
+        keys=dict(lookup.keys),
+        renames=dict(lookup.renames),
+        defaults=dict(lookup.defaults),
+    )
+    if lookup.look_back is not None:
+        message.look_back.FromTimedelta(lookup.look_back)
+    return message
+
+
+def _columns(found: Iterable[Column]) -> list[pb.TableColumn]:
+    return [pb.TableColumn(name=one.name, type=TYPE[one.kind], description=one.description) for one in found]
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

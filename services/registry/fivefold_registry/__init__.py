@@ -1,0 +1,1 @@
+"""Fivefold's registry service: models, versions, stages, approvals."""

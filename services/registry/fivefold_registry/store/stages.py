@@ -1,0 +1,129 @@
+"""Moves between stages in SQL: the model's row first, then the rules, then the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+
+from fivefold_registry import lifecycle
+from fivefold_registry.lifecycle import Actor, Passage, Stage
+from fivefold_registry.names import ModelName, VersionName
+from fivefold_registry.store.change import Change, changing, check_etag
+from fivefold_registry.store.records import ActivityType, EventType, Moved
+from fivefold_registry.store.rows import Row, version_of
+from fivefold_registry.store.tables import activities, versions
+from fivefold_runtime.outbox import Outbox
+from fivefold_runtime.sql import Database
+
+#: Activities that tell of a move that happened, not of one that was asked for.
+MOVES = (ActivityType.APPLIED_TRANSITION, ActivityType.APPROVED_REQUEST, ActivityType.SYSTEM_TRANSITION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A move that someone wants, and the words that go with it."""
+
+    target: Stage
+    archive_existing: bool = False
+    comment: str = ""
+    etag: str = ""
+
+
+class SqlStages:
+    """Keeps the promises of StageStore."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    def move(self, name: VersionName, move: Move, actor: Actor) -> Moved:
+        with changing(self._database, self._outbox, name, actor.subject) as change:
+            row = change.version(name)
+            lifecycle.check_right(actor, Stage(row.stage), move.target)
+            return apply(change, name, move, ActivityType.APPLIED_TRANSITION)
+
+    def roll_back(self, name: ModelName, comment: str, actor: Actor) -> Moved:
+        with changing(self._database, self._outbox, name, actor.subject) as change:
+            lifecycle.check_right(actor, Stage.PRODUCTION, Stage.ARCHIVED)
+            choice = lifecycle.rollback(_passages(change), frozenset(_in_stage(change, Stage.PRODUCTION)))
+            restored = VersionName(name.model, choice.restored)
+            row = change.ready(restored)
+            leaving = [] if choice.archived is None else [choice.archived]
+            if row.stage == Stage.PRODUCTION:  # It never left: what came after it goes, that is all.
+                _archive(change, leaving, Stage.PRODUCTION, ActivityType.APPLIED_TRANSITION, comment, rollback=True)
+            else:
+                lifecycle.check_move(change.policy, Stage(row.stage), Stage.PRODUCTION)
+                _enter(change, row, Stage.PRODUCTION, leaving, ActivityType.APPLIED_TRANSITION, comment, rollback=True)
+            return Moved(version=version_of(change.version(restored), name.model), archived=tuple(leaving))
+
+
+def apply(change: Change, name: VersionName, move: Move, type: ActivityType) -> Moved:
+    """Moves one version within a change; the right to do so is the caller's to check.
+
+    Raises NotFound, VersionNotReady, Aborted (etag), StageNotAllowed, NothingToArchive; then nothing is changed.
+    """
+    row = change.ready(name)
+    check_etag(move.etag, version_of(row, name.model).etag, name)
+    lifecycle.check_archiving(move.target, move.archive_existing)
+    lifecycle.check_move(change.policy, Stage(row.stage), move.target)
+    others = _in_stage(change, move.target)
+    lifecycle.check_room(change.policy, move.target, others, move.archive_existing)
+    leaving = others if move.archive_existing else []
+    _enter(change, row, move.target, leaving, type, move.comment, rollback=False)
+    return Moved(version=version_of(change.version(name), name.model), archived=tuple(leaving))
+
+
+def _enter(
+    change: Change, row: Row, target: Stage, leaving: Sequence[int], type: ActivityType, comment: str, rollback: bool
+) -> None:
+    """Moves a version in and others out.
+
+    Rows go out first, because the unique index looks at every step; the story is told the other way round, so that one
+    who follows it never sees the stage empty.
+    """
+    for number in leaving:
+        change.touch(number, stage=Stage.ARCHIVED, sole=False)
+    change.touch(row.number, stage=target, sole=target is Stage.PRODUCTION and change.policy.one_production)
+    _tell(change, row.number, Stage(row.stage), target, type, comment, rollback)
+    for number in leaving:
+        _tell(change, number, target, Stage.ARCHIVED, ActivityType.SYSTEM_TRANSITION, "", rollback)
+
+
+def _archive(
+    change: Change, leaving: Sequence[int], stage: Stage, type: ActivityType, comment: str, rollback: bool
+) -> None:
+    for number in leaving:
+        change.touch(number, stage=Stage.ARCHIVED, sole=False)
+        _tell(change, number, stage, Stage.ARCHIVED, type, comment, rollback)
+
+
+def _tell(
+    change: Change, number: int, current: Stage, target: Stage, type: ActivityType, comment: str, rollback: bool
+) -> None:
+    change.activity(type, number, current, target, comment, rollback)
+    change.event(EventType.MODEL_VERSION_TRANSITIONED_STAGE, number, current, target)
+
+
+def _in_stage(change: Change, stage: Stage) -> list[int]:
+    query = (
+        select(versions.c.number)
+        .where(versions.c.model_id == change.row.id, versions.c.stage == stage)
+        .order_by(versions.c.number)
+    )
+    return list(change.tx.execute(query).scalars())
+
+
+def _passages(change: Change) -> list[Passage]:
+    """Returns how versions came to Production, and how rollbacks took them away, in order."""
+    query = (
+        select(activities.c.number, activities.c.to_stage, activities.c.rollback)
+        .where(
+            activities.c.model_id == change.row.id,
+            or_(activities.c.to_stage == Stage.PRODUCTION, activities.c.rollback),
+            activities.c.type.in_(MOVES),
+        )
+        .order_by(activities.c.sequence)
+    )
+    return [Passage(row.number, row.to_stage == Stage.PRODUCTION, row.rollback) for row in change.tx.execute(query)]

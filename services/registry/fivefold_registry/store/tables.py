@@ -1,0 +1,168 @@
+"""The registry's tables. Everything of a model goes with its row; each index names the RPC that needs it.
+
+Times are microseconds since 1970, so that both databases give back exactly what they got.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from fivefold_runtime import tables as runtime_tables
+
+metadata = MetaData()
+_Json = JSON().with_variant(JSONB(), "postgresql")
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text(collation="C").with_variant(Text(), "sqlite"), nullable=False, unique=True),  # ListModels
+    Column("description", Text, nullable=False),
+    Column("tags", _Json, nullable=False),
+    Column("one_production", Boolean, nullable=False),
+    Column("stepwise", Boolean, nullable=False),
+    Column("no_self_approval", Boolean, nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("versions", Integer, nullable=False),  # numbers given out
+    Column("activities", BigInteger, nullable=False),  # sequence numbers given out
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("stage", String(16), nullable=False),
+    Column("sole", Boolean, nullable=False),  # in Production, under a policy that allows one
+    Column("status", String(16), nullable=False),
+    Column("status_message", Text, nullable=False),
+    Column("attempt", String(64), nullable=False),  # digest of the call that made it, "" when it had no request_id
+    Column("copier", String(32), nullable=False),  # the copy that owns it while PENDING
+    Column("beats", Integer, nullable=False),  # signs of life of that copy
+    Column("description", Text, nullable=False),
+    Column("tags", _Json, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("training_set", Text, nullable=False),
+    Column("table_versions", _Json, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("feature_spec", Text, nullable=False),
+    Column("inputs", _Json, nullable=False),  # [[name, type, required], …]
+    Column("outputs", _Json, nullable=False),
+    Column("flavors", _Json, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    # GetModel, ListModelVersions, TransitionStage
+    Index("versions_by_stage", "model_id", "stage", "number"),
+    # The rule "one Production" of models that have it, whatever code says.
+    Index("versions_one_production", "model_id", unique=True, sqlite_where=text("sole"), postgresql_where=text("sole")),
+    Index(
+        "versions_pending",
+        "model_id",
+        "number",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+)
+
+
+def _of_version() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["model_id", "number"], ["versions.model_id", "versions.number"], ondelete="CASCADE")
+
+
+files = Table(
+    "files",
+    metadata,
+    Column("model_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", ForeignKey("blobs.sha256"), nullable=False),
+    _of_version(),
+    Index("files_by_blob", "sha256"),
+)
+
+# One row per content that a version has or is about to have; the row is the lock between a copy and a removal.
+blobs = Table("blobs", metadata, Column("sha256", String(64), primary_key=True))
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("model_id", String(32), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # of the activity that made it
+    Column("number", Integer, nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("settled_by", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("settled", BigInteger),
+    _of_version(),
+    # ListTransitionRequests
+    Index("requests_by_version", "model_id", "number", "sequence"),
+)
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("model_id", String(32), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # of the activity that made it
+    Column("number", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    _of_version(),
+)
+
+# Never updated and never deleted but with their model: `sequence` counts them per model, without gaps.
+activities = Table(
+    "activities",
+    metadata,
+    Column("model_id", String(32), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("user", Text, nullable=False),
+    Column("from_stage", String(16)),
+    Column("to_stage", String(16)),
+    Column("comment", Text, nullable=False),  # of NEW_COMMENT it is in `comments`
+    Column("created", BigInteger, nullable=False),
+    Column("rollback", Boolean, nullable=False),
+    _of_version(),
+    # ListActivities of one version
+    Index("activities_by_version", "model_id", "number", "sequence"),
+    # RollBack
+    Index("activities_by_stage", "model_id", "to_stage", "sequence"),
+    Index(
+        "activities_of_rollbacks",
+        "model_id",
+        "sequence",
+        sqlite_where=text("rollback"),
+        postgresql_where=text("rollback"),
+    ),
+)
+
+runtime_tables.add_to(metadata)

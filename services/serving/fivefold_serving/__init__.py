@@ -1,0 +1,1 @@
+"""Fivefold's serving service: predictions over the Open Inference Protocol."""

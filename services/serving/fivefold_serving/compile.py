@@ -1,0 +1,130 @@
+"""Compiles one package, in a process of its own: `python -m fivefold_serving.compile PACKAGE OUT`.
+
+Reads  PACKAGE, a folder of verified files.
+Writes OUT/plan.json and the trees it names, and OUT/check.bin: rows with the native answers, for the parent to compare.
+Ends   with 0; or with 3 and one line on stdout that says why the package cannot be served at all.
+
+A model whose parts have no compiled form gets a plan without root that says why; the parent then serves it natively.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fivefold.models.package import PackageInvalid
+from fivefold.models.signature import SignatureInvalid
+from fivefold_serving.columns import Values, packed
+from fivefold_serving.compiler import NotCompilable, estimators, examples, symbols
+from fivefold_serving.compiler.symbols import Feature
+from fivefold_serving.native import Native
+from fivefold_serving.plan import Plan
+
+CHECK = "check.bin"
+REFUSED = 3  # exit code
+_ANSWER = "answer {}"  # column of the check rows with the native answers, by class
+
+
+def run(package: Path, out: Path) -> None:
+    """Compiles. Raises PackageInvalid for a package that can be served in no way."""
+    native = Native(package)
+    not_null = _not_null(native)
+    root: dict[str, Any] | None = None
+    about, why_not, columns = native.flavor, "", tuple(column.name for column in native.signature.inputs)
+    try:
+        writer = estimators.Writer(out)
+        root = _root(native, writer)
+        columns = tuple(name for name in columns if name in writer.columns)
+        about = " + ".join(dict.fromkeys(writer.kinds))
+    except NotCompilable as error:
+        why_not = str(error)
+    plan = Plan(native.task, native.classes, columns, tuple(sorted(not_null)), root, why_not, about)
+    plan.write(out)
+    rows = _answered(native, not_null)
+    (out / CHECK).write_bytes(packed(rows))
+
+
+def _root(native: Native, writer: estimators.Writer) -> dict[str, Any]:
+    model = native.model
+    names = list(getattr(model, "feature_names_in_", ())) if native.flavor == "sklearn" else []
+    by_name = {column.name: column for column in native.signature.inputs}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise PackageInvalid(f"the model reads column {missing[0]!r}, which its signature lacks")
+    features: list[Feature] = []
+    for name in names or by_name:
+        kind = by_name[name].type
+        if kind in ("timestamp", "date"):
+            raise NotCompilable(f"column {name!r} of type {kind} has no compiled form")
+        features.append(symbols.Text(name, none=native.missing_text is None) if kind == "string" else symbols.Number(name, single=kind == "float"))
+    if native.flavor == "lightgbm":
+        made = estimators.of_lightgbm(model, features, writer, lambda: None)
+    elif native.flavor == "xgboost" and type(model).__name__ == "Booster":
+        made = estimators.of_xgboost(model, features, writer, False)
+    else:
+        made = estimators.node(model, features, writer)
+    return estimators.over(features, made, writer)
+
+
+def _not_null(native: Native) -> set[str]:
+    """Returns the inputs in which the model itself refuses a missing value."""
+    rows = examples.of(native.package, native.model, {column.name for column in native.signature.inputs})
+    one = {name: values[:1] for name, values in rows.items()}
+    try:
+        native(one, 1)
+    except ValueError as error:
+        raise PackageInvalid("the model refuses the example of its own package") from error
+    refused = set()
+    for column in native.signature.inputs:
+        absent: Values = [None] if column.type == "string" else np.array([np.nan])
+        try:
+            native(one | {column.name: absent}, 1)
+        except ValueError:
+            refused.add(column.name)
+    return refused
+
+
+def _answered(native: Native, not_null: set[str]) -> dict[str, Values]:
+    """Returns the check rows with the native answers; rows that the model refuses (unknown categories) are left out."""
+    rows = examples.of(native.package, native.model, not_null)
+    count = len(next(iter(rows.values())))
+    kept, answers = [], []
+    try:
+        answers = list(native(rows, count))
+        kept = list(range(count))
+    except ValueError:
+        for row in range(count):
+            try:
+                answers.append(native({name: values[row : row + 1] for name, values in rows.items()}, 1)[0])
+                kept.append(row)
+            except ValueError:
+                continue
+    table = np.array(answers)
+    taken: dict[str, Values] = {
+        name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
+        for name, values in rows.items()
+    }
+    return taken | {_ANSWER.format(place): table[:, place] for place in range(table.shape[1])}
+
+
+def split(rows: dict[str, Values]) -> tuple[dict[str, Values], Any]:
+    """Returns the inputs and the native answers [rows, classes] of check rows."""
+    names = [name for name in rows if name.startswith(_ANSWER.format(""))]
+    answers = np.column_stack([np.asarray(rows[name], float) for name in names])
+    return {name: values for name, values in rows.items() if name not in names}, answers
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        run(Path(arguments[0]), Path(arguments[1]))
+    except (PackageInvalid, SignatureInvalid) as error:
+        print(error)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Fivefold's tracking service: experiments, runs, metrics, artifacts."""

@@ -1,0 +1,160 @@
+"""The tracking service: translate, call, translate. The contract's options have settled rights and limits before."""
+
+from __future__ import annotations
+
+from fivefold.tracking.v1 import tracking_pb2 as pb
+from fivefold_runtime import paging
+from fivefold_runtime.calls import caller
+from fivefold_runtime.clock import micros
+from fivefold_runtime.errors import FivefoldError, NotFound
+from fivefold_runtime.grants import Level
+from fivefold_runtime.ids import new_id
+from fivefold_runtime.mutation import mutation
+from fivefold_runtime.objects import Objects
+from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.sql import Database
+from fivefold_tracking import names, pages, paths, transfer, wire
+from fivefold_tracking.lifecycle import DisplayNameTaken
+from fivefold_tracking.store.records import ExperimentRecord
+from fivefold_tracking.store.sql import Store
+
+
+class TrackingServicer:
+    """Serves fivefold.tracking.v1."""
+
+    def __init__(self, database: Database, store: Store, objects: Objects, authorizer: Authorizer) -> None:
+        self.database = database
+        self._experiments = store.experiments
+        self._runs = store.runs
+        self._artifacts = store.artifacts
+        self._objects = objects
+        self._authorizer = authorizer
+
+    @mutation
+    def CreateExperiment(self, request, context):
+        display_name = wire.display_name_of(request.experiment)
+        tags = wire.texts_of(request.experiment.tags, "experiment.tags")
+        make = self._experiments.ensure if request.allow_existing else self._experiments.create
+        record = make(display_name, tags, self._now())
+        return wire.of_experiment(self._readable(record, DisplayNameTaken.of(display_name)))
+
+    def GetExperiment(self, request, context):
+        return wire.of_experiment(self._experiments.get(names.experiment_number(request.name)))
+
+    def LookupExperiment(self, request, context):
+        record = self._experiments.lookup(request.display_name)
+        return wire.of_experiment(self._readable(record, NotFound.of(request.display_name)))
+
+    def ListExperiments(self, request, context):
+        size = paging.size(request.page_size, default=100, largest=1000)
+        after = pages.after(request, pages.NUMBER)
+        page = self._experiments.list(self._authorizer, show_deleted=request.show_deleted, after=after, limit=size)
+        return pb.ListExperimentsResponse(
+            experiments=map(wire.of_experiment, page.items), next_page_token=pages.token(request, page.more)
+        )
+
+    @mutation
+    def UpdateExperiment(self, request, context):
+        asked = request.experiment
+        fields = wire.changes_of(request.update_mask, asked, "experiment", ("display_name", "tags"))
+        record = self._experiments.update(
+            names.experiment_number(asked.name, "experiment.name"),
+            display_name=wire.display_name_of(asked) if "display_name" in fields else None,
+            tags=wire.texts_of(asked.tags, "experiment.tags") if "tags" in fields else None,
+            etag=asked.etag,
+            now=self._now(),
+        )
+        return wire.of_experiment(record)
+
+    @mutation
+    def DeleteExperiment(self, request, context):
+        number = names.experiment_number(request.name)
+        return wire.of_experiment(self._experiments.delete(number, request.etag, self._now()))
+
+    @mutation
+    def UndeleteExperiment(self, request, context):
+        return wire.of_experiment(self._experiments.undelete(names.experiment_number(request.name), self._now()))
+
+    @mutation
+    def CreateRun(self, request, context):
+        now = self._now()
+        new = wire.to_new_run(request.run, run=new_id(), user=caller().subject, now=now)
+        if new.parent:
+            self._authorizer.require(names.run_name(new.parent), Level.CAN_READ)
+        return wire.of_run(self._runs.create(new, now))
+
+    def GetRun(self, request, context):
+        return wire.of_run(self._runs.get(names.run_id(request.name)))
+
+    @mutation
+    def UpdateRun(self, request, context):
+        run = names.run_id(request.run.name, "run.name")
+        return wire.of_run(self._runs.update(run, wire.to_run_change(request), request.run.etag, self._now()))
+
+    @mutation
+    def DeleteRun(self, request, context):
+        return wire.of_run(self._runs.delete(names.run_id(request.name), self._now()))
+
+    @mutation
+    def UndeleteRun(self, request, context):
+        return wire.of_run(self._runs.undelete(names.run_id(request.name)))
+
+    def SearchRuns(self, request, context):
+        numbers = {names.experiment_number(name, "experiments"): name for name in request.experiments}
+        visible = self._authorizer.visible(numbers, names.experiment_name)
+        query = wire.to_query(request, visible)
+        size = paging.size(request.page_size, default=100, largest=1000)
+        page = self._runs.search(query, pages.after_run(request, query.order), size)
+        return pb.SearchRunsResponse(
+            runs=map(wire.of_run, page.items), next_page_token=pages.token(request, page.more), total_size=page.total
+        )
+
+    @mutation
+    def LogBatch(self, request, context):
+        self._runs.log(names.run_id(request.run, "run"), wire.to_batch(request, self._now()))
+        return pb.LogBatchResponse()
+
+    @mutation
+    def LogInputs(self, request, context):
+        self._runs.log_inputs(names.run_id(request.run, "run"), map(wire.to_input, request.inputs))
+        return pb.LogInputsResponse()
+
+    def ListMetricPoints(self, request, context):
+        size = paging.size(request.page_size, default=1000, largest=25_000)
+        after = pages.after(request, pages.NUMBER, pages.NUMBER, pages.NUMBER)
+        page = self._runs.points(names.run_id(request.run, "run"), request.key, after, size)
+        return pb.ListMetricPointsResponse(
+            points=map(wire.of_point, page.items), next_page_token=pages.token(request, page.more)
+        )
+
+    def ListArtifacts(self, request, context):
+        size = paging.size(request.page_size, default=1000, largest=10_000)
+        page = self._artifacts.list(
+            names.run_id(request.run, "run"),
+            paths.check_folder(request.path),
+            recursive=request.recursive,
+            after=pages.after(request, pages.TEXT),
+            limit=size,
+        )
+        return pb.ListArtifactsResponse(
+            artifacts=map(wire.of_artifact, page.items), next_page_token=pages.token(request, page.more)
+        )
+
+    def UploadArtifact(self, request_iterator, context):
+        return wire.of_artifact(transfer.receive(self._artifacts, self._objects, request_iterator, self._now()))
+
+    def DownloadArtifact(self, request, context):
+        file = self._artifacts.get(names.run_id(request.run, "run"), paths.check_file(request.path))
+        data = transfer.send(self._objects, file, request.offset)
+        yield pb.DownloadArtifactResponse(artifact=wire.of_artifact(file))
+        for chunk in data:
+            yield pb.DownloadArtifactResponse(data=chunk)
+
+    def _now(self) -> int:
+        return micros(self.database.clock.now())
+
+    def _readable(self, record: ExperimentRecord, otherwise: FivefoldError) -> ExperimentRecord:
+        """Returns the experiment when the caller may read it, else raises `otherwise`."""
+        if self._authorizer.level(record.name) < Level.CAN_READ:
+            raise otherwise
+        return record

@@ -1,0 +1,149 @@
+"""What the stores of tracking promise. One contract test proves every adapter.
+
+Every method is one transaction, or joins the one that is running. What raises changes nothing. `now` is the caller's
+time in microseconds. All raise NotFound for an experiment, run or file that is not there. Whether the caller may do it
+has been checked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from fivefold_runtime.policy import Authorizer
+from fivefold_tracking.metrics import Point
+from fivefold_tracking.store.records import (
+    ArtifactRecord,
+    Batch,
+    ExperimentRecord,
+    InputRecord,
+    Key,
+    NewRun,
+    Page,
+    RunChange,
+    RunQuery,
+    RunRecord,
+)
+
+
+class ExperimentStore(Protocol):
+    """Experiments. At most one active one has a display name, whatever the concurrency."""
+
+    def create(self, display_name: str, tags: Mapping[str, str], now: int) -> ExperimentRecord:
+        """Adds one under the next number, from 1 on; the caller manages it. Raises DisplayNameTaken."""
+        ...
+
+    def ensure(self, display_name: str, tags: Mapping[str, str], now: int) -> ExperimentRecord:
+        """Returns the active one of that display name, made by this call if there was none."""
+        ...
+
+    def get(self, number: int) -> ExperimentRecord:
+        """Returns one, deleted or not."""
+        ...
+
+    def lookup(self, display_name: str) -> ExperimentRecord:
+        """Returns the active one of that display name."""
+        ...
+
+    def list(
+        self, authorizer: Authorizer, *, show_deleted: bool, after: Key | None, limit: int
+    ) -> Page[ExperimentRecord]:
+        """Returns those that the caller may read, newest first. The key is (number,)."""
+        ...
+
+    def update(
+        self, number: int, *, display_name: str | None, tags: Mapping[str, str] | None, etag: str, now: int
+    ) -> ExperimentRecord:
+        """Sets what is not None; tags are replaced as a whole.
+
+        Raises DisplayNameTaken, ExperimentDeleted, EtagMismatch.
+        """
+        ...
+
+    def delete(self, number: int, etag: str, now: int) -> ExperimentRecord:
+        """Deletes it softly; its runs count as deleted and its display name is free.
+
+        Raises ExperimentDeleted, EtagMismatch.
+        """
+        ...
+
+    def undelete(self, number: int, now: int) -> ExperimentRecord:
+        """Brings it back with the runs that were not deleted by themselves. Raises DisplayNameTaken."""
+        ...
+
+
+class RunStore(Protocol):
+    """Runs and what they log."""
+
+    def create(self, new: NewRun, now: int) -> RunRecord:
+        """Adds one. Raises ExperimentDeleted, and RunDeleted for its parent."""
+        ...
+
+    def get(self, run: str) -> RunRecord:
+        """Returns one with everything, deleted or not."""
+        ...
+
+    def experiment_of(self, run: str) -> int:
+        """Returns the number of the experiment that a run belongs to."""
+        ...
+
+    def update(self, run: str, change: RunChange, etag: str, now: int) -> RunRecord:
+        """Changes the run itself; its etag changes. Raises RunDeleted, EtagMismatch."""
+        ...
+
+    def delete(self, run: str, now: int) -> RunRecord:
+        """Deletes it softly. Raises RunDeleted."""
+        ...
+
+    def undelete(self, run: str) -> RunRecord:
+        """Brings it back. Raises ExperimentDeleted."""
+        ...
+
+    def search(self, query: RunQuery, after: Key | None, limit: int) -> Page[RunRecord]:
+        """Returns runs in the order asked for, without the schemas and profiles of their inputs, and counts them all.
+
+        The key is (segment, value, run); pages may be shorter than `limit` where runs are big.
+        """
+        ...
+
+    def log(self, run: str, batch: Batch) -> None:
+        """Adds points to histories, params that must not have another value, and tags, all or none.
+
+        Raises RunDeleted, ParamChanged.
+        """
+        ...
+
+    def log_inputs(self, run: str, inputs: Iterable[InputRecord]) -> None:
+        """Adds datasets, or tags to those that the run has already. Raises RunDeleted.
+
+        An experiment keeps the first description of a dataset (name and digest).
+        """
+        ...
+
+    def points(self, run: str, key: str, after: Key | None, limit: int) -> Page[Point]:
+        """Returns a metric's history by step, time and order of logging. The key is (step, time, place)."""
+        ...
+
+
+class ArtifactStore(Protocol):
+    """The entries of artifacts; their bytes are in the object store, by digest."""
+
+    def put(self, run: str, path: str, size: int, sha256: str, now: int) -> ArtifactRecord:
+        """Enters a file whose bytes are stored, or replaces it. Raises RunDeleted, PathTaken."""
+        ...
+
+    def check_writable(self, run: str) -> None:
+        """Raises RunDeleted."""
+        ...
+
+    def is_stored(self, sha256: str) -> bool:
+        """Says whether some file with these bytes was entered before."""
+        ...
+
+    def get(self, run: str, path: str) -> ArtifactRecord:
+        """Returns a file. Raises NotFound for a folder."""
+        ...
+
+    def list(self, run: str, folder: str, *, recursive: bool, after: Key | None, limit: int) -> Page[ArtifactRecord]:
+        """Returns what is directly in a folder, or every file below it, by path. The key is (path,)."""
+        ...

@@ -1,0 +1,156 @@
+"""What the stores take and hand out: frozen, so that nothing changes under its holder.
+
+Times are whole microseconds since 1970 (UTC), so that both databases and the wire give back exactly what they got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from fivefold_tracking.lifecycle import RunStatus
+from fivefold_tracking.metrics import Point
+from fivefold_tracking.names import experiment_name, run_name
+from fivefold_tracking.ordering import NEWEST_FIRST, Order
+
+T = TypeVar("T")
+Key = tuple[int | float | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list. `more` is the key of its last item, None when nothing follows."""
+
+    items: tuple[T, ...]
+    more: Key | None = None
+    total: int = 0  # items of all pages together, where the list counts them
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """A named collection of runs."""
+
+    number: int
+    display_name: str
+    tags: Mapping[str, str]
+    created: int
+    updated: int
+    deleted: int | None
+    etag: str
+
+    @property
+    def name(self) -> str:
+        return experiment_name(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """Code that a run came from. `type` is a name of SourceType without its prefix, "" when not known."""
+
+    type: str = ""
+    name: str = ""
+    entry_point: str = ""
+    git_commit: str = ""
+    git_repo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """A dataset that a run used, with the tags of this use."""
+
+    dataset: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be made. `id` is 32 hexadecimal digits, `parent` another run's or ""."""
+
+    id: str
+    experiment: int
+    display_name: str
+    status: RunStatus
+    user: str
+    started: int
+    ended: int | None = None
+    parent: str = ""
+    source: SourceRecord = SourceRecord()
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return run_name(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """New values of a run; None leaves what is there."""
+
+    status: RunStatus | None = None
+    display_name: str | None = None
+    ended: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run with what it logged. `metrics` holds the latest point of each metric, by key."""
+
+    id: str
+    experiment: int
+    display_name: str
+    status: RunStatus
+    user: str
+    started: int
+    ended: int | None
+    parent: str
+    source: SourceRecord
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: tuple[Point, ...]
+    inputs: tuple[InputRecord, ...]
+    created: int
+    deleted: int | None
+    etag: str
+
+    @property
+    def name(self) -> str:
+        return run_name(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one call logs to a run: all of it or nothing."""
+
+    points: tuple[Point, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs, in which order. `parent` is a run's id; "" takes them all."""
+
+    experiments: tuple[int, ...]
+    parent: str = ""
+    order: Order = NEWEST_FIRST
+    show_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """A file among a run's artifacts; a folder has no digest and no size."""
+
+    path: str
+    size: int = 0  # bytes
+    sha256: str = ""
+
+    @property
+    def folder(self) -> bool:
+        return not self.sha256

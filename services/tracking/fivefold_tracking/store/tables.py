@@ -1,0 +1,184 @@
+"""The tables of tracking; each index names the RPC that needs it.
+
+Times are microseconds since 1970. Texts that are compared or ordered are so by code point, on PostgreSQL too. A
+metric's value is NULL for NaN, which SQLite cannot store.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from fivefold_runtime import tables as runtime_tables
+from fivefold_runtime.tables import Position
+
+metadata = MetaData()
+_Text = Text(collation="C").with_variant(Text(), "sqlite")
+_Id = String(32, collation="C").with_variant(String(32), "sqlite")
+_ACTIVE = text("deleted IS NULL")
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("number", Position, primary_key=True, autoincrement=True),
+    Column("display_name", _Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("deleted", BigInteger),
+    Column("revision", Integer, nullable=False),
+    # CreateExperiment, LookupExperiment: the rule "one active experiment of a name", whatever code says.
+    Index("experiments_active_name", "display_name", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+    sqlite_autoincrement=True,
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment", ForeignKey("experiments.number", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("experiment", ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False),
+    Column("display_name", _Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("user", _Text, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("parent", _Id, nullable=False),  # "" for none
+    Column("source_type", String(16), nullable=False),
+    Column("source_name", Text, nullable=False),
+    Column("entry_point", Text, nullable=False),
+    Column("git_commit", Text, nullable=False),
+    Column("git_repo", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("deleted", BigInteger),  # by itself; with its experiment it counts as deleted too
+    Column("revision", Integer, nullable=False),
+    # SearchRuns by start time
+    Index("runs_by_start", "experiment", "started", "id"),
+    # SearchRuns of one parent
+    Index("runs_by_parent", "parent", sqlite_where=text("parent <> ''"), postgresql_where=text("parent <> ''")),
+)
+
+params = Table(
+    "params",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+    Column("experiment", BigInteger, nullable=False),
+    # SearchRuns by params.KEY; a value may be longer than PostgreSQL lets into an index.
+    Index("params_by_key", "experiment", "key", "run"),
+    sqlite_with_rowid=False,
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row per metric of a run: its latest point, and how many it has.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("id", Position, primary_key=True, autoincrement=True),
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", _Text, nullable=False),
+    Column("experiment", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("value", Double),
+    Column("points", BigInteger, nullable=False),
+    UniqueConstraint("run", "key", name="metrics_of_run"),
+    # SearchRuns by metrics.KEY
+    Index("metrics_by_value", "experiment", "key", "value", "run"),
+)
+
+# Histories, each stored in the order in which it is read.
+points = Table(
+    "points",
+    metadata,
+    Column("metric", ForeignKey("metrics.id", ondelete="CASCADE"), nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),  # in the order of logging, from 1
+    Column("value", Double),
+    PrimaryKeyConstraint("metric", "step", "time", "place"),  # ListMetricPoints
+    sqlite_with_rowid=False,
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", Position, primary_key=True, autoincrement=True),
+    Column("experiment", ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False),
+    Column("name", _Text, nullable=False),
+    Column("digest", _Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    UniqueConstraint("experiment", "name", "digest", name="datasets_of_experiment"),
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("dataset", ForeignKey("datasets.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+input_tags = Table(
+    "input_tags",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("dataset", ForeignKey("datasets.id"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row per content that is stored; its bytes are older than the row, and stay as long as it does.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", _Text, primary_key=True),  # ListArtifacts, recursive
+    Column("folder", _Text, nullable=False),  # that it lies in, "" for the top
+    Column("sha256", ForeignKey("blobs.sha256")),  # NULL for a folder
+    Column("created", BigInteger, nullable=False),
+    # ListArtifacts
+    Index("artifacts_by_folder", "run", "folder", "path"),
+)
+
+runtime_tables.add_to(metadata)

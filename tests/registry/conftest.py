@@ -1,0 +1,69 @@
+"""A registry for each test, with a real tracking service as the source of files, and stores on both databases."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fivefold_registry.__main__ import Config, build
+from fivefold_registry.store.sql import MIGRATIONS
+from fivefold_runtime.sql import Database, sqlite_in
+from fivefold_runtime.testing import Running, postgres_server, postgres_url, serve  # noqa: F401
+from tests.registry.client import Registry
+from tests.registry.sources import Sources
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database with the schema, to copy: migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    Database.open(sqlite_in(folder), migrations=MIGRATIONS).close()
+    return folder / "store.db"
+
+
+@pytest.fixture
+def data(migrated: Path, tmp_path: Path) -> Path:
+    """The data folder of a service that has started before."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copy(migrated, folder)
+    return folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, data: Path) -> Iterator[Database]:
+    """A migrated, empty database of each kind."""
+    url = sqlite_in(data) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    opened = Database.open(url, migrations=MIGRATIONS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+    """A tracking service without authentication, and a folder of a run in it to make versions from."""
+    with Sources.serve(tmp_path_factory.mktemp("tracking")) as made:
+        yield made
+
+
+@pytest.fixture
+def service(data: Path, sources: Sources) -> Iterator[Running]:
+    """A registry on SQLite without authentication."""
+    with serve(build, Config(data=str(data), tracking=sources.address)) as running:
+        yield running
+
+
+@pytest.fixture
+def registry(service: Running, sources: Sources) -> Registry:
+    return Registry(service.channel, sources.model)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def on_both(request: pytest.FixtureRequest, data: Path, sources: Sources) -> Iterator[Registry]:
+    """A registry on each kind of database."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with serve(build, Config(data=str(data), store_url=url, tracking=sources.address)) as running:
+        yield Registry(running.channel, sources.model)

@@ -1,0 +1,160 @@
+"""Mutations by request_id: one effect and the same answer, whatever repeats, races, crashes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import grpc
+import pytest
+import sqlalchemy as sa
+from asserting import refused
+from notes import Config, build, notes
+from notes_stubs import notes_pb2 as pb
+from notes_stubs import notes_pb2_grpc
+from processes import Process
+
+from fivefold_runtime.mutation import RequestIdReused, RequestRunning, mutation, once
+from fivefold_runtime.sql import Database
+from fivefold_runtime.testing import SettableClock, serve
+
+
+@pytest.fixture
+def clock():
+    return SettableClock()
+
+
+@pytest.fixture
+def database(store_url, clock):
+    opened = Database.open(store_url, migrations="notes_migrations", clock=clock)
+    yield opened
+    opened.close()
+
+
+class Appender:
+    """A servicer whose effect can be counted."""
+
+    def __init__(self, database):
+        self.database = database
+
+    @mutation
+    def UpdateNote(self, request, context):
+        with self.database.write() as tx:
+            tx.execute(sa.insert(notes).values(name=f"{request.note.name}-{count(self.database)}", text=""))
+            if request.note.text == "fail":
+                raise KeyError
+        return pb.Note(name=request.note.name, text=str(count(self.database)))
+
+
+def count(database) -> int:
+    with database.read() as tx:
+        return tx.execute(sa.select(sa.func.count()).select_from(notes)).scalar_one()
+
+
+def asked(text: str = "", request_id: str = "r1") -> pb.UpdateNoteRequest:
+    return pb.UpdateNoteRequest(note=pb.Note(name="n", text=text), request_id=request_id)
+
+
+def test_the_same_request_id_ten_times_at_once_has_one_effect_and_one_answer(tmp_path, store_url):
+    with serve(build, Config(data=str(tmp_path / "data"), store_url=store_url)) as running:
+        stub = notes_pb2_grpc.NotesServiceStub(running.channel)
+        stub.CreateNote(pb.CreateNoteRequest(note=pb.Note(name="notes/a", text="x")))
+        request = pb.UpdateNoteRequest(note=pb.Note(name="notes/a", text="+"), request_id="same")
+        with ThreadPoolExecutor(10) as callers:
+            answers = list(callers.map(lambda _: stub.UpdateNote(request).text, range(10)))
+        assert answers == ["x+"] * 10
+        assert stub.GetNote(pb.GetNoteRequest(name="notes/a")).text == "x+"
+        request.note.text = "other"
+        with refused("REQUEST_ID_REUSED") as refusal:
+            stub.UpdateNote(request)
+        assert refusal.facts == {"request_id": "same"}
+
+
+def test_without_a_request_id_every_call_counts(database):
+    servicer = Appender(database)
+    assert [servicer.UpdateNote(asked(request_id=""), None).text for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_a_call_that_failed_may_be_repeated_with_its_id(database):
+    servicer = Appender(database)
+    with pytest.raises(KeyError):
+        servicer.UpdateNote(asked("fail"), None)
+    assert count(database) == 0
+    assert servicer.UpdateNote(asked("good"), None).text == "1"
+
+
+def test_an_answer_is_kept_for_a_day_and_not_longer(database, clock):
+    servicer = Appender(database)
+    assert servicer.UpdateNote(asked(), None).text == "1"
+    clock.advance(timedelta(hours=23))
+    assert servicer.UpdateNote(asked(), None).text == "1"
+    clock.advance(timedelta(hours=2))
+    assert servicer.UpdateNote(asked("new body"), None).text == "2"
+
+
+def test_another_body_is_refused(database):
+    servicer = Appender(database)
+    servicer.UpdateNote(asked(), None)
+    with pytest.raises(RequestIdReused) as caught:
+        servicer.UpdateNote(asked("other"), None)
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert count(database) == 1
+
+
+def test_once_runs_slow_work_once_and_refuses_the_second_while_it_runs(database):
+    runs = []
+
+    def work():
+        runs.append(1)
+        if len(runs) == 1:
+            with pytest.raises(RequestRunning) as caught:
+                once(database, asked(), work)
+            assert caught.value.reason == "REQUEST_RUNNING"
+        return pb.Note(text="made")
+
+    assert once(database, asked(), work).text == "made"
+    assert once(database, asked(), work).text == "made"
+    assert len(runs) == 1
+
+
+def test_once_lets_failed_and_abandoned_work_run_again(database, clock):
+    def fail():
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        once(database, asked(), fail)
+    assert once(database, asked(), lambda: pb.Note(text="second")).text == "second"
+
+    abandoned = asked(request_id="abandoned")
+    database_that_dies = _WithoutCleanUp(database)
+    with pytest.raises(KeyError):
+        once(database_that_dies, abandoned, fail)
+    with pytest.raises(RequestRunning):
+        once(database, abandoned, lambda: pb.Note())
+    clock.advance(timedelta(minutes=11))
+    assert once(database, abandoned, lambda: pb.Note(text="taken over")).text == "taken over"
+
+
+class _WithoutCleanUp:
+    """A database as a killed process leaves it: the claim is written, nothing after it."""
+
+    def __init__(self, database):
+        self._database = database
+        self.clock, self.is_sqlite, self._ran = database.clock, database.is_sqlite, False
+
+    def run(self, work):
+        if not self._ran:
+            self._ran = True
+            return self._database.run(work)
+        return None
+
+
+def test_an_answer_survives_kill_9(tmp_path):
+    request = pb.CreateNoteRequest(note=pb.Note(name="notes/a", text="x"), request_id="kept")
+    arguments = ("--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"))
+    answers = []
+    for _ in range(2):
+        with Process(tmp_path, *arguments) as server:  # which ends by kill -9
+            with grpc.insecure_channel(f"127.0.0.1:{server.said('serving')['port']}") as channel:
+                answers.append(notes_pb2_grpc.NotesServiceStub(channel).CreateNote(request))
+    assert answers[0] == answers[1]

@@ -1,0 +1,295 @@
+"""The stores' promises kept by a gRPC client: with it their contract runs once through the whole service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from fivefold.tracking.v1 import tracking_pb2 as pb
+from fivefold_runtime import errors
+from fivefold_tracking import names, wire
+from fivefold_tracking.lifecycle import RunStatus
+from fivefold_tracking.metrics import Point
+from fivefold_tracking.ordering import By, Order
+from fivefold_tracking.store.records import (
+    ArtifactRecord,
+    ExperimentRecord,
+    InputRecord,
+    Page,
+    RunRecord,
+    SourceRecord,
+)
+from tests.tracking.client import Tracking, sha256
+
+CONTENTS = {sha256(data): data for data in (b"", b"one", b"two")}  # what a contract test may put as an artifact
+_STATUS = {number: status for status, number in wire.STATUS_OF.items()}
+
+
+class Remote(errors.FivefoldError):
+    """What the service answered; `reason` is the one that came."""
+
+    reason = "REMOTE"
+
+
+class ClientStores:
+    """Experiments, runs and artifacts of one service."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.experiments = ClientExperiments(tracking.stub)
+        self.runs = ClientRuns(tracking.stub)
+        self.artifacts = ClientArtifacts(tracking)
+
+
+class ClientExperiments:
+    """An ExperimentStore."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    def create(self, display_name, tags, now, allow_existing=False):
+        asked = pb.Experiment(display_name=display_name, tags=tags)
+        with typed():
+            request = pb.CreateExperimentRequest(experiment=asked, allow_existing=allow_existing)
+            return experiment(self._stub.CreateExperiment(request))
+
+    def ensure(self, display_name, tags, now):
+        return self.create(display_name, tags, now, allow_existing=True)
+
+    def get(self, number):
+        with typed():
+            return experiment(self._stub.GetExperiment(pb.GetExperimentRequest(name=f"experiments/{number}")))
+
+    def lookup(self, display_name):
+        with typed():
+            return experiment(self._stub.LookupExperiment(pb.LookupExperimentRequest(display_name=display_name)))
+
+    def list(self, authorizer, *, show_deleted, after, limit):
+        with typed():
+            answer = self._stub.ListExperiments(
+                pb.ListExperimentsRequest(show_deleted=show_deleted, page_size=limit, page_token=token(after))
+            )
+        return Page(tuple(map(experiment, answer.experiments)), more(answer))
+
+    def update(self, number, *, display_name, tags, etag, now):
+        fields = {"display_name": display_name, "tags": tags}
+        asked = pb.Experiment(name=f"experiments/{number}", etag=etag, display_name=display_name, tags=tags)
+        mask = FieldMask(paths=[name for name, value in fields.items() if value is not None])
+        with typed():
+            return experiment(
+                self._stub.UpdateExperiment(pb.UpdateExperimentRequest(experiment=asked, update_mask=mask))
+            )
+
+    def delete(self, number, etag, now):
+        with typed():
+            request = pb.DeleteExperimentRequest(name=f"experiments/{number}", etag=etag)
+            return experiment(self._stub.DeleteExperiment(request))
+
+    def undelete(self, number, now):
+        with typed():
+            request = pb.UndeleteExperimentRequest(name=f"experiments/{number}")
+            return experiment(self._stub.UndeleteExperiment(request))
+
+
+class ClientRuns:
+    """A RunStore. The service gives ids and creation times by itself."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    def create(self, new, now):
+        asked = pb.Run(
+            experiment=f"experiments/{new.experiment}",
+            display_name=new.display_name,
+            status=wire.STATUS_OF[new.status],
+            user=new.user,
+            start_time=wire.of_micros(new.started),
+            end_time=wire.of_micros(new.ended),
+            parent_run=f"runs/{new.parent}" if new.parent else "",
+            source=pb.Source(
+                type=f"SOURCE_TYPE_{new.source.type or 'UNSPECIFIED'}",
+                name=new.source.name,
+                entry_point=new.source.entry_point,
+                git_commit=new.source.git_commit,
+                git_repo=new.source.git_repo,
+            ),
+            params=new.params,
+            tags=new.tags,
+        )
+        with typed():
+            return run(self._stub.CreateRun(pb.CreateRunRequest(run=asked)))
+
+    def get(self, run_id):
+        with typed():
+            return run(self._stub.GetRun(pb.GetRunRequest(name=f"runs/{run_id}")))
+
+    def experiment_of(self, run_id):
+        return self.get(run_id).experiment
+
+    def update(self, run_id, change, etag, now):
+        fields = {
+            "status": wire.STATUS_OF[change.status] if change.status else None,
+            "display_name": change.display_name,
+            "end_time": wire.of_micros(change.ended),
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        asked = pb.Run(name=f"runs/{run_id}", etag=etag, **given)
+        with typed():
+            return run(self._stub.UpdateRun(pb.UpdateRunRequest(run=asked, update_mask=FieldMask(paths=given))))
+
+    def delete(self, run_id, now):
+        with typed():
+            return run(self._stub.DeleteRun(pb.DeleteRunRequest(name=f"runs/{run_id}")))
+
+    def undelete(self, run_id):
+        with typed():
+            return run(self._stub.UndeleteRun(pb.UndeleteRunRequest(name=f"runs/{run_id}")))
+
+    def search(self, query, after, limit):
+        with typed():
+            answer = self._stub.SearchRuns(
+                pb.SearchRunsRequest(
+                    experiments=[f"experiments/{number}" for number in query.experiments],
+                    parent_run=f"runs/{query.parent}" if query.parent else "",
+                    order_by=order_by(query.order),
+                    show_deleted=query.show_deleted,
+                    page_size=limit,
+                    page_token=token(after),
+                )
+            )
+        return Page(tuple(map(run, answer.runs)), more(answer), answer.total_size)
+
+    def log(self, run_id, batch):
+        metrics = [
+            pb.Metric(key=point.key, value=point.value, time=wire.of_micros(point.time), step=point.step)
+            for point in batch.points
+        ]
+        with typed():
+            self._stub.LogBatch(
+                pb.LogBatchRequest(run=f"runs/{run_id}", metrics=metrics, params=batch.params, tags=batch.tags)
+            )
+
+    def log_inputs(self, run_id, inputs):
+        asked = [
+            pb.DatasetInput(
+                dataset=one.dataset,
+                digest=one.digest,
+                source_type=one.source_type,
+                source=one.source,
+                schema=one.schema,
+                profile=one.profile,
+                tags=one.tags,
+            )
+            for one in inputs
+        ]
+        with typed():
+            self._stub.LogInputs(pb.LogInputsRequest(run=f"runs/{run_id}", inputs=asked))
+
+    def points(self, run_id, key, after, limit):
+        with typed():
+            answer = self._stub.ListMetricPoints(
+                pb.ListMetricPointsRequest(run=f"runs/{run_id}", key=key, page_size=limit, page_token=token(after))
+            )
+        return Page(tuple(point(one, key) for one in answer.points), more(answer))
+
+
+class ClientArtifacts:
+    """An ArtifactStore for the few contents that it can upload."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self._tracking = tracking
+
+    def put(self, run_id, path, size, digest, now):
+        with typed():
+            return artifact(self._tracking.upload(f"runs/{run_id}", path, CONTENTS[digest]))
+
+    def get(self, run_id, path):
+        with typed():
+            return artifact(self._tracking.download(f"runs/{run_id}", path)[0])
+
+    def list(self, run_id, folder, *, recursive, after, limit):
+        with typed():
+            answer = self._tracking.stub.ListArtifacts(
+                pb.ListArtifactsRequest(
+                    run=f"runs/{run_id}", path=folder, recursive=recursive, page_size=limit, page_token=token(after)
+                )
+            )
+        return Page(tuple(map(artifact, answer.artifacts)), more(answer))
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Turns a failed call into an error with the reason that came."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        remote = Remote(error.details())
+        remote.reason = errors.parse(error)[0]  # type: ignore[misc]
+        raise remote from None
+
+
+def token(after: Any) -> str:
+    return "" if after is None else after[0]
+
+
+def more(answer: Any) -> Any:
+    return (answer.next_page_token,) if answer.next_page_token else None
+
+
+def order_by(order: Order) -> str:
+    value = order.by.value if order.by is By.START_TIME else f"{order.by.value}.{order.key}"
+    return f"{value} {'desc' if order.descending else 'asc'}"
+
+
+def experiment(got: pb.Experiment) -> ExperimentRecord:
+    return ExperimentRecord(
+        number=names.experiment_number(got.name),
+        display_name=got.display_name,
+        tags=dict(got.tags),
+        created=got.create_time.ToMicroseconds(),
+        updated=got.update_time.ToMicroseconds(),
+        deleted=time(got, "delete_time"),
+        etag=got.etag,
+    )
+
+
+def run(got: pb.Run) -> RunRecord:
+    source = got.source
+    kind = pb.SourceType.Name(source.type).removeprefix("SOURCE_TYPE_") if source.type else ""
+    return RunRecord(
+        id=names.run_id(got.name),
+        experiment=names.experiment_number(got.experiment),
+        display_name=got.display_name,
+        status=RunStatus(_STATUS[got.status]),
+        user=got.user,
+        started=got.start_time.ToMicroseconds(),
+        ended=time(got, "end_time"),
+        parent=got.parent_run.removeprefix("runs/"),
+        source=SourceRecord(kind, source.name, source.entry_point, source.git_commit, source.git_repo),
+        params=dict(got.params),
+        tags=dict(got.tags),
+        metrics=tuple(point(one, one.key) for one in got.metrics),
+        inputs=tuple(
+            InputRecord(one.dataset, one.digest, one.source_type, one.source, one.schema, one.profile, dict(one.tags))
+            for one in got.inputs
+        ),
+        created=got.create_time.ToMicroseconds(),
+        deleted=time(got, "delete_time"),
+        etag=got.etag,
+    )
+
+
+def point(got: pb.Metric, key: str) -> Point:
+    return Point(key, got.value, got.time.ToMicroseconds(), got.step)
+
+
+def artifact(got: pb.Artifact) -> ArtifactRecord:
+    assert got.folder == (not got.sha256)
+    return ArtifactRecord(got.path, got.size_bytes, got.sha256)
+
+
+def time(message: Any, field: str) -> int | None:
+    return getattr(message, field).ToMicroseconds() if message.HasField(field) else None

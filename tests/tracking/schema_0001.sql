@@ -1,0 +1,18 @@
+CREATE TABLE artifacts ( run VARCHAR(32) NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL, sha256 VARCHAR(64), created BIGINT NOT NULL, PRIMARY KEY (run, path), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE, FOREIGN KEY(sha256) REFERENCES blobs (sha256) );
+CREATE TABLE blobs ( sha256 VARCHAR(64) NOT NULL, size BIGINT NOT NULL, created BIGINT NOT NULL, PRIMARY KEY (sha256) );
+CREATE TABLE datasets ( id INTEGER NOT NULL, experiment INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, source_type TEXT NOT NULL, source TEXT NOT NULL, schema TEXT NOT NULL, profile TEXT NOT NULL, PRIMARY KEY (id), CONSTRAINT datasets_of_experiment UNIQUE (experiment, name, digest), FOREIGN KEY(experiment) REFERENCES experiments (number) ON DELETE CASCADE );
+CREATE TABLE experiment_tags ( experiment INTEGER NOT NULL, "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (experiment, "key"), FOREIGN KEY(experiment) REFERENCES experiments (number) ON DELETE CASCADE );
+CREATE TABLE experiments ( number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, display_name TEXT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL, deleted BIGINT, revision INTEGER NOT NULL );
+CREATE TABLE input_tags ( run VARCHAR(32) NOT NULL, dataset INTEGER NOT NULL, "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, dataset, "key"), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE, FOREIGN KEY(dataset) REFERENCES datasets (id) ) WITHOUT ROWID;
+CREATE TABLE inputs ( run VARCHAR(32) NOT NULL, dataset INTEGER NOT NULL, PRIMARY KEY (run, dataset), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE, FOREIGN KEY(dataset) REFERENCES datasets (id) ) WITHOUT ROWID;
+CREATE TABLE metrics ( id INTEGER NOT NULL, run VARCHAR(32) NOT NULL, "key" TEXT NOT NULL, experiment BIGINT NOT NULL, step BIGINT NOT NULL, time BIGINT NOT NULL, value DOUBLE, points BIGINT NOT NULL, PRIMARY KEY (id), CONSTRAINT metrics_of_run UNIQUE (run, "key"), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE );
+CREATE TABLE params ( run VARCHAR(32) NOT NULL, "key" TEXT NOT NULL, value TEXT NOT NULL, experiment BIGINT NOT NULL, PRIMARY KEY (run, "key"), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE ) WITHOUT ROWID;
+CREATE TABLE points ( metric INTEGER NOT NULL, step BIGINT NOT NULL, time BIGINT NOT NULL, place BIGINT NOT NULL, value DOUBLE, PRIMARY KEY (metric, step, time, place), FOREIGN KEY(metric) REFERENCES metrics (id) ON DELETE CASCADE ) WITHOUT ROWID;
+CREATE TABLE runs ( id VARCHAR(32) NOT NULL, experiment INTEGER NOT NULL, display_name TEXT NOT NULL, status VARCHAR(16) NOT NULL, user TEXT NOT NULL, started BIGINT NOT NULL, ended BIGINT, parent VARCHAR(32) NOT NULL, source_type VARCHAR(16) NOT NULL, source_name TEXT NOT NULL, entry_point TEXT NOT NULL, git_commit TEXT NOT NULL, git_repo TEXT NOT NULL, created BIGINT NOT NULL, deleted BIGINT, revision INTEGER NOT NULL, PRIMARY KEY (id), FOREIGN KEY(experiment) REFERENCES experiments (number) ON DELETE CASCADE );
+CREATE TABLE tags ( run VARCHAR(32) NOT NULL, "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, "key"), FOREIGN KEY(run) REFERENCES runs (id) ON DELETE CASCADE ) WITHOUT ROWID;
+CREATE INDEX artifacts_by_folder ON artifacts (run, folder, path);
+CREATE UNIQUE INDEX experiments_active_name ON experiments (display_name) WHERE deleted IS NULL;
+CREATE INDEX metrics_by_value ON metrics (experiment, "key", value, run);
+CREATE INDEX params_by_key ON params (experiment, "key", run);
+CREATE INDEX runs_by_parent ON runs (parent) WHERE parent <> '';
+CREATE INDEX runs_by_start ON runs (experiment, started, id);

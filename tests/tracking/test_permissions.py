@@ -1,0 +1,233 @@
+"""Who may do what, with JWT: a manager, a reader, a writer, a stranger and an administrator, over every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from fivefold.permissions.v1 import permissions_pb2
+from fivefold.tracking.v1 import tracking_pb2 as pb
+from fivefold_runtime import errors
+from fivefold_runtime.keys import make_key, sign_token
+from fivefold_runtime.testing import Running, serve
+from fivefold_tracking.__main__ import Config, build
+from tests.runtime.asserting import refused
+from tests.tracking.client import Tracking
+
+READ, EDIT, MANAGE = (
+    permissions_pb2.LEVEL_CAN_READ,
+    permissions_pb2.LEVEL_CAN_EDIT,
+    permissions_pb2.LEVEL_CAN_MANAGE,
+)
+
+
+class Everyone:
+    """The service as each caller sees it, and what the manager made: an experiment with a run."""
+
+    def __init__(self, running: Running, keys: Path) -> None:
+        def as_(subject: str, *groups: str) -> Tracking:
+            return Tracking(running.channel, sign_token(keys, subject, list(groups), lifetime=timedelta(hours=1)))
+
+        self.manager, self.stranger, self.admin = as_("mia"), as_("sam"), as_("root")
+        self.reader, self.writer = as_("rob", "readers"), as_("wes")
+        self.nobody = Tracking(running.channel)
+        self.automl = as_("service", "fivefold:automl")
+        self.experiment = self.manager.experiment("mine").name
+        self.run = self.manager.run(self.experiment, params={"a": "1"}).name
+        self.manager.upload(self.run, "a", b"1")
+        grants = [("mia", MANAGE), ("group:readers", READ), ("wes", EDIT)]
+        self.manager.permissions.SetPermissions(
+            permissions_pb2.SetPermissionsRequest(
+                permissions=permissions_pb2.Permissions(
+                    resource=self.experiment,
+                    grants=[permissions_pb2.Grant(principal=who, level=level) for who, level in grants],
+                )
+            )
+        )
+
+
+@pytest.fixture
+def everyone(data: Path, tmp_path: Path) -> Iterator[Everyone]:
+    keys = tmp_path / "keys"
+    config = Config(data=str(data), auth="jwt", jwt_keys=str(make_key(keys)), admins="root")
+    with serve(build, config) as running:
+        yield Everyone(running, keys)
+
+
+def get_permissions(caller: Tracking, resource: str) -> Any:
+    return caller.permissions.GetPermissions(permissions_pb2.GetPermissionsRequest(resource=resource))
+
+
+# Each call of one experiment or run, and the level that it needs.
+CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
+    "GetExperiment": (READ, lambda t, e: t.stub.GetExperiment(pb.GetExperimentRequest(name=e.experiment))),
+    "GetRun": (READ, lambda t, e: t.get(e.run)),
+    "ListMetricPoints": (READ, lambda t, e: t.stub.ListMetricPoints(pb.ListMetricPointsRequest(run=e.run, key="m"))),
+    "ListArtifacts": (READ, lambda t, e: t.artifacts(e.run)),
+    "DownloadArtifact": (READ, lambda t, e: t.download(e.run, "a")),
+    "GetPermissions": (READ, lambda t, e: get_permissions(t, e.run)),
+    "UpdateExperiment": (
+        EDIT,
+        lambda t, e: t.stub.UpdateExperiment(
+            pb.UpdateExperimentRequest(experiment=pb.Experiment(name=e.experiment, tags={"a": "1"}))
+        ),
+    ),
+    "CreateRun": (EDIT, lambda t, e: t.run(e.experiment, parent_run=e.run)),
+    "UpdateRun": (
+        EDIT,
+        lambda t, e: t.stub.UpdateRun(pb.UpdateRunRequest(run=pb.Run(name=e.run, display_name="x"))),
+    ),
+    "LogBatch": (EDIT, lambda t, e: t.log(e.run, tags={"a": "1"})),
+    "LogInputs": (
+        EDIT,
+        lambda t, e: t.stub.LogInputs(
+            pb.LogInputsRequest(run=e.run, inputs=[pb.DatasetInput(dataset="d", digest="1")])
+        ),
+    ),
+    "UploadArtifact": (EDIT, lambda t, e: t.upload(e.run, "b", b"2")),
+    "DeleteRun": (EDIT, lambda t, e: t.stub.DeleteRun(pb.DeleteRunRequest(name=e.run))),
+    "UndeleteRun": (EDIT, lambda t, e: t.stub.UndeleteRun(pb.UndeleteRunRequest(name=e.run))),
+    "DeleteExperiment": (
+        MANAGE,
+        lambda t, e: t.stub.DeleteExperiment(pb.DeleteExperimentRequest(name=e.experiment)),
+    ),
+    "UndeleteExperiment": (
+        MANAGE,
+        lambda t, e: t.stub.UndeleteExperiment(pb.UndeleteExperimentRequest(name=e.experiment)),
+    ),
+    "SetPermissions": (
+        MANAGE,
+        lambda t, e: t.permissions.SetPermissions(
+            permissions_pb2.SetPermissionsRequest(
+                permissions=permissions_pb2.Permissions(
+                    resource=e.experiment, grants=[permissions_pb2.Grant(principal="mia", level=MANAGE)]
+                )
+            )
+        ),
+    ),
+}
+FREE = {"CreateExperiment", "LookupExperiment", "ListExperiments", "SearchRuns"}
+
+
+def reason(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except grpc.RpcError as error:
+        return errors.parse(error)[0]
+    return ""
+
+
+def test_every_method_is_covered_here() -> None:
+    methods = {
+        method.name
+        for file in (pb, permissions_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    assert methods == CALLS.keys() | FREE
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_method_is_open_exactly_from_its_level_on(everyone: Everyone, method: str) -> None:
+    needed, call = CALLS[method]
+
+    assert reason(lambda: call(everyone.nobody, everyone)) == "TOKEN_MISSING"
+    assert reason(lambda: call(everyone.stranger, everyone)) == "RESOURCE_NOT_FOUND"
+    assert reason(lambda: call(everyone.reader, everyone)) == ("" if needed <= READ else "PERMISSION_DENIED")
+    denied = needed > EDIT
+    assert reason(lambda: call(everyone.writer, everyone)) == ("PERMISSION_DENIED" if denied else "")
+    assert reason(lambda: call(everyone.manager, everyone)) not in {"PERMISSION_DENIED", "RESOURCE_NOT_FOUND"}
+
+
+def test_a_refusal_does_not_tell_a_hidden_resource_from_a_missing_one(everyone: Everyone) -> None:
+    missing = "runs/" + "0" * 32
+    with refused("RESOURCE_NOT_FOUND") as hidden:
+        everyone.stranger.get(everyone.run)
+    with refused("RESOURCE_NOT_FOUND") as absent:
+        everyone.stranger.get(missing)
+
+    assert hidden.message.replace(everyone.run, "X") == absent.message.replace(missing, "X")
+    assert set(hidden.facts) == set(absent.facts)
+
+
+def test_lists_and_searches_show_only_what_the_caller_may_read(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+
+    def listed(caller: Tracking) -> list[str]:
+        return [one.name for one in caller.stub.ListExperiments(pb.ListExperimentsRequest()).experiments]
+
+    assert listed(everyone.stranger) == [own]
+    assert listed(everyone.reader) == [everyone.experiment]
+    assert listed(everyone.admin) == listed(everyone.automl) == [own, everyone.experiment]
+    found = everyone.stranger.search(everyone.experiment, own, show_deleted=True)
+    assert (len(found.runs), found.total_size) == (0, 0)
+    assert everyone.reader.search(everyone.experiment, own).total_size == 1
+
+
+def test_a_hidden_display_name_is_found_by_nobody_else(everyone: Everyone) -> None:
+    def lookup(caller: Tracking) -> object:
+        return caller.stub.LookupExperiment(pb.LookupExperimentRequest(display_name="mine"))
+
+    assert lookup(everyone.reader).name == everyone.experiment  # type: ignore[attr-defined]
+    with refused("RESOURCE_NOT_FOUND") as refusal:
+        lookup(everyone.stranger)
+    assert everyone.experiment not in refusal.message + str(refusal.facts)
+
+
+@pytest.mark.parametrize("allow_existing", [False, True])
+def test_a_hidden_display_name_is_taken_but_not_handed_out(everyone: Everyone, allow_existing: bool) -> None:
+    with refused("RESOURCE_EXISTS") as refusal:
+        everyone.stranger.experiment("mine", allow_existing=allow_existing)
+
+    assert everyone.experiment not in refusal.message + str(refusal.facts)
+    assert everyone.reader.experiment("mine", allow_existing=True).name == everyone.experiment
+
+
+def test_a_hidden_run_is_nobodys_parent(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+
+    with refused("RESOURCE_NOT_FOUND"):
+        everyone.stranger.run(own, parent_run=everyone.run)
+
+
+def test_who_made_a_run_is_the_caller(everyone: Everyone) -> None:
+    assert everyone.writer.run(everyone.experiment).user == "wes"
+
+
+def test_a_manager_who_is_taken_off_sees_nothing_more(everyone: Everyone) -> None:
+    grants = [permissions_pb2.Grant(principal="wes", level=MANAGE)]
+    everyone.manager.permissions.SetPermissions(
+        permissions_pb2.SetPermissionsRequest(
+            permissions=permissions_pb2.Permissions(resource=everyone.run, grants=grants)
+        )
+    )
+
+    with refused("RESOURCE_NOT_FOUND"):
+        everyone.manager.get(everyone.run)
+    assert everyone.writer.get(everyone.run).name == everyone.run
+
+
+def test_permissions_of_what_is_not_there_cannot_be_set(everyone: Everyone) -> None:
+    grants = [permissions_pb2.Grant(principal="x", level=MANAGE)]
+    for resource, expected in (("experiments/77", "RESOURCE_NOT_FOUND"), ("experiments/../1", "NAME_INVALID")):
+        with refused(expected):
+            everyone.admin.permissions.SetPermissions(
+                permissions_pb2.SetPermissionsRequest(
+                    permissions=permissions_pb2.Permissions(resource=resource, grants=grants)
+                )
+            )
+
+
+def test_a_replay_by_another_caller_is_another_call(everyone: Everyone) -> None:
+    request = pb.CreateExperimentRequest(experiment=pb.Experiment(display_name="new"), request_id="1")
+    made = everyone.manager.stub.CreateExperiment(request)
+
+    assert everyone.manager.stub.CreateExperiment(request) == made
+    with refused("RESOURCE_EXISTS"):
+        everyone.stranger.stub.CreateExperiment(request)
