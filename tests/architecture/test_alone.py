@@ -23,7 +23,7 @@ ABSENT = {
     "registry": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "pyarrow", "deltalake", "optuna"],
     "features": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "optuna"],
     "automl": ["deltalake", "polars", "redis"],
-    "serving": ["ray", "pandas", "deltalake", "polars", "optuna", "redis"],
+    "serving": ["ray", "pyarrow", "deltalake", "polars", "optuna", "redis"],
 }
 OWNERS_OF_RESOURCES = {"tracking", "registry", "features"}
 

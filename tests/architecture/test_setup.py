@@ -10,6 +10,8 @@ import pytest
 
 from tests.architecture.tree import ROOT, SOURCES
 
+pytestmark = pytest.mark.slow
+
 OFFLINE = {
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",  # the discard port: nobody answers

@@ -1,4 +1,4 @@
-"""The automl service twice: with Ray, one worker and some odd learners (once for all tests), and without Ray (a moment's work)."""
+"""The automl service with Ray and some odd learners, once for all tests; and without Ray, which takes a moment."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import grpc
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from fivefold.automl.v1 import automl_pb2 as pb
 from fivefold.automl.v1 import automl_pb2_grpc
-from tests.automl.odd_learners import Failing, Killer, Slow
-from tests.automl.peers import Peers
-
 from fivefold_automl.__main__ import Config, build
 from fivefold_automl.learners import LEARNERS
 from fivefold_automl.ray_cluster import RayCluster
 from fivefold_runtime.app import App
 from fivefold_runtime.errors import parse
 from fivefold_runtime.testing import postgres_server, postgres_url, serve
+from tests.automl.odd_learners import Failing, Killer, Slow
+from tests.automl.peers import Peers
 
 __all__ = ["postgres_server", "postgres_url"]
-
-ODD = ("failing", "slow", "killer")
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,14 @@ class Service:
     stub: automl_pb2_grpc.AutoMLServiceStub
     peers: Peers
     app: App
+    known: frozenset[str] = frozenset(LEARNERS)  # its learners
 
     def job(self, training_set: str, *, learners: tuple[str, ...] = tuple(LEARNERS), **fields: Any) -> pb.Job:
         """Creates a job that searches over some learners only."""
         fields.setdefault("problem_type", pb.PROBLEM_TYPE_CLASSIFICATION)
         fields.setdefault("target", "y")
-        known = {*LEARNERS, *ODD}
-        job = pb.Job(training_set=training_set, exclude_learners=sorted(known - set(learners)), **fields)
+        left_out = sorted(self.known - set(learners))
+        job = pb.Job(training_set=training_set, exclude_learners=left_out, **fields)
         job.budget.FromSeconds(100)
         return self.stub.CreateJob(pb.CreateJobRequest(job=job))
 
@@ -61,10 +60,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     peers = Peers()
     peers.start()
     folder = tmp_path_factory.mktemp("killer")
-    odd = {"failing": Failing("failing", 5), "slow": Slow("slow", 90), "killer": Killer("killer", 5, folder=str(folder))}
+    odd = {
+        "failing": Failing("failing", 5),
+        "slow": Slow("slow", 90),
+        "killer": Killer("killer", 5, folder=str(folder)),
+    }
     config = _config(tmp_path_factory.mktemp("automl"), peers, ray_cpus=2, job_workers=1, jobs=2)
     with serve(lambda config: build(config, {**LEARNERS, **odd}), config) as running:
-        yield Service(automl_pb2_grpc.AutoMLServiceStub(running.channel), peers, running.app)
+        known = frozenset({*LEARNERS, *odd})
+        yield Service(automl_pb2_grpc.AutoMLServiceStub(running.channel), peers, running.app, known)
     peers.stop()
 
 
@@ -79,7 +83,7 @@ def rayless(tmp_path: Path) -> Iterator[Service]:
 
 
 def table(rows: int = 300, *, seed: int = 0, noise: float = 0.7) -> pa.Table:
-    """Returns rows with numbers, text and booleans, some missing, and a target `y` ("no" or "yes") that follows them."""
+    """Returns rows with numbers, text and booleans, some missing, and targets `y` ("no", "yes") and `amount`."""
     random = np.random.default_rng(seed)
     number, other = random.normal(size=rows), random.normal(size=rows)
     color = random.choice(["red", "green", "blue"], rows)

@@ -1,4 +1,4 @@
-"""Tracking, features and registry in small: real gRPC servers of the contracts, in memory, for what AutoML asks of them.
+"""Tracking, features and registry in small: real gRPC servers of the contracts, in memory.
 
 Each counts as down while `down` is set. Nothing here checks permissions or limits; the services' own tests do.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import pyarrow as pa
+
 from fivefold.data.v1 import data_pb2
 from fivefold.features.v1 import features_pb2, features_pb2_grpc
 from fivefold.registry.v1 import registry_pb2, registry_pb2_grpc
@@ -131,9 +132,7 @@ class FeaturesPeer(features_pb2_grpc.FeatureServiceServicer):
             rows=len(table),
             digest=hashlib.sha256(name.encode()).hexdigest(),
             table_versions=["tables/things/versions/3"],
-            columns=[
-                features_pb2.TableColumn(name=column.name, type=_TYPES[column.type]) for column in table.schema
-            ],
+            columns=[features_pb2.TableColumn(name=column.name, type=_TYPES[column.type]) for column in table.schema],
             **described,
         )
         return name
@@ -146,9 +145,7 @@ class FeaturesPeer(features_pb2_grpc.FeatureServiceServicer):
 
     def GetFeatureSpec(self, request: Any, context: grpc.ServicerContext) -> features_pb2.FeatureSpec:
         self._up(context)
-        features = [
-            features_pb2.TableColumn(name=name, type=data_pb2.DATA_TYPE_DOUBLE) for name in self.looked_up
-        ]
+        features = [features_pb2.TableColumn(name=name, type=data_pb2.DATA_TYPE_DOUBLE) for name in self.looked_up]
         keys = [features_pb2.TableColumn(name="id", type=data_pb2.DATA_TYPE_STRING)]
         return features_pb2.FeatureSpec(name=request.name, features=features, keys=keys)
 

@@ -56,7 +56,10 @@ def test_a_columns_type_decides_what_it_means(values: Any, kind: Kind, type_name
     [
         (["same"] * ROWS, "is constant and is left out"),
         (pa.nulls(ROWS, pa.float64()), "has no values and is left out"),
-        ([f"id-{i}" for i in range(ROWS)], "looks like an identifier or free text (40 different values) and is left out"),
+        (
+            [f"id-{i}" for i in range(ROWS)],
+            "looks like an identifier or free text (40 different values) and is left out",
+        ),
         (list(range(100, 100 + ROWS)), "numbers the rows and is left out"),
         (
             pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * ROWS, pa.timestamp("us", "UTC")),
@@ -187,7 +190,10 @@ def test_outputs_follow_the_problem() -> None:
     assert [c.name for c in outputs_of(of_three.plan)] == ["label", "probability_a", "probability_b", "probability_c"]
     assert of_three.metric == "log_loss"
     of_two = material_of(columns(), spec(), Source("t", (), None), "jobs/a")
-    assert [(c.name, c.type) for c in signature_of(of_two.plan).outputs] == [("label", "string"), ("probability", "double")]
+    assert [(c.name, c.type) for c in signature_of(of_two.plan).outputs] == [
+        ("label", "string"),
+        ("probability", "double"),
+    ]
     assert of_two.metric == "roc_auc"
 
 

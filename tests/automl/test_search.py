@@ -34,7 +34,9 @@ def played(search: Search, numbers: range) -> list[Proposal]:
 
 
 def test_the_guesses_come_first_in_the_order_of_their_places() -> None:
-    guesses = sorted((g.place, name, g.params) for name, each in LEARNERS.items() for g in each.guesses(Problem.CLASSIFICATION))
+    guesses = sorted(
+        (g.place, name, g.params) for name, each in LEARNERS.items() for g in each.guesses(Problem.CLASSIFICATION)
+    )
     asked = played(new(), range(1, len(guesses) + 1))
     assert [(p.learner, dict(p.params)) for p in asked] == [(name, params) for _, name, params in guesses]
     assert asked[0].learner == "decision_tree"

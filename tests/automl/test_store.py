@@ -82,7 +82,9 @@ class JobStoreContract:
             with pytest.raises(NotFound):
                 call("0" * 32)
 
-    def test_the_lowest_error_leads_and_the_leaderboard_ends_with_trials_without_a_score(self, store: SqlJobStore) -> None:
+    def test_the_lowest_error_leads_and_the_leaderboard_ends_with_trials_without_a_score(
+        self, store: SqlJobStore
+    ) -> None:
         added = store.add(job(1))
         store.start_trial(trial(added, 1))
         for number, score in ((2, 3.0), (3, 1.0), (4, 2.0), (5, 1.0)):

@@ -1,4 +1,4 @@
-"""One trial without Ray: every learner fits, and its saved package predicts raw rows exactly as the fitted model did."""
+"""One trial without Ray: every learner fits, and its saved package predicts raw rows exactly as before."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fivefold.models import package
 from fivefold.models import sklearn as flavor
-from tests.automl.conftest import table
-
 from fivefold_automl.dataset import Material, Source, material_of
 from fivefold_automl.learners import LEARNERS
 from fivefold_automl.metrics import evaluate_classes, evaluate_numbers
 from fivefold_automl.spec import JobSpec, Problem
 from fivefold_automl.training import Bench, Trained
+from tests.automl.conftest import table
 
 SOURCE = Source("trainingSets/t", (), package.FeatureSpec("specs/s"))
 TARGETS = {Problem.CLASSIFICATION: ("y", "amount"), Problem.REGRESSION: ("amount", "y")}

@@ -132,7 +132,6 @@ class Watch:
         self.call.cancel()
 
 
-
 def told(activity: pb.Activity) -> str:
     kind = pb.ActivityType.Name(activity.type).removeprefix("ACTIVITY_TYPE_")
     number = activity.name.split("/")[3]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import text
 
 from fivefold_registry.__main__ import Config, build
 from fivefold_registry.store.sql import MIGRATIONS
+from fivefold_registry.store.tables import metadata
 from fivefold_runtime.sql import Database, sqlite_in
 from fivefold_runtime.testing import Running, postgres_server, postgres_url, serve  # noqa: F401
 from tests.registry.client import Registry
@@ -33,11 +37,33 @@ def data(migrated: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_server: str) -> Iterator[Database]:  # noqa: F811
+    """One migrated PostgreSQL database, which tests empty instead of making their own."""
+    name = f"registry_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        opened = Database.open(postgres_server.replace("/postgres?", f"/{name}?"), migrations=MIGRATIONS)
+        yield opened
+        opened.close()
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_postgres(shared_postgres: Database) -> Database:
+    tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with shared_postgres.write() as tx:
+        tx.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+    return shared_postgres
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, data: Path) -> Iterator[Database]:
     """A migrated, empty database of each kind."""
-    url = sqlite_in(data) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    opened = Database.open(url, migrations=MIGRATIONS)
+    if request.param == "postgresql":
+        yield request.getfixturevalue("empty_postgres")
+        return
+    opened = Database.open(sqlite_in(data), migrations=MIGRATIONS)
     yield opened
     opened.close()
 
@@ -64,6 +90,11 @@ def registry(service: Running, sources: Sources) -> Registry:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def on_both(request: pytest.FixtureRequest, data: Path, sources: Sources) -> Iterator[Registry]:
     """A registry on each kind of database."""
-    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    url = "" if request.param == "sqlite" else url_of(request.getfixturevalue("empty_postgres"))
     with serve(build, Config(data=str(data), store_url=url, tracking=sources.address)) as running:
         yield Registry(running.channel, sources.model)
+
+
+def url_of(database: Database) -> str:
+    """Returns the URL that opens the database again."""
+    return database.engine.url.render_as_string(hide_password=False)

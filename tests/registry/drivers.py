@@ -12,10 +12,8 @@ import pytest
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold_registry.lifecycle import Actor, Policy, Stage
 from fivefold_registry.names import ModelName, RequestName, VersionName
-from fivefold_registry.store.models import ModelChange
-from fivefold_registry.store.records import Lineage, VersionDraft
+from fivefold_registry.store.records import Lineage, ModelChange, Move, VersionDraft
 from fivefold_registry.store.sql import Store
-from fivefold_registry.store.stages import Move
 from fivefold_runtime import errors
 from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.levels import Level

@@ -1,4 +1,4 @@
-"""Where versions come from: a real tracking service with runs, and one that breaks in ways that a real one rarely does."""
+"""Where versions come from: a real tracking service with runs, and one that breaks as a real one rarely does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ flavors:
   python_function: {loader_module: mlflow.sklearn}
   sklearn: {serialization_format: skops}
 signature:
-  inputs: '[{"name": "distance", "type": "double", "required": true}, {"name": "carrier", "type": "string", "required": false}]'
+  inputs: '[{"name": "distance", "type": "double", "required": true}, {"name": "carrier", "type": "string",
+    "required": false}]'
   outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'
 metadata:
   fivefold: {feature_spec: {name: specs/delays}, training_set: trainingSets/0123456789abcdef0123456789abcdef}
@@ -75,7 +76,9 @@ class Faulty(TrackingServiceServicer):
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         return pb.Run(name=request.name, experiment="experiments/7")
 
-    def ListArtifacts(self, request: pb.ListArtifactsRequest, context: grpc.ServicerContext) -> pb.ListArtifactsResponse:
+    def ListArtifacts(
+        self, request: pb.ListArtifactsRequest, context: grpc.ServicerContext
+    ) -> pb.ListArtifactsResponse:
         files = [pb.Artifact(path=path, size_bytes=len(self.listed), sha256=sha256(self.listed)) for path in self.paths]
         return pb.ListArtifactsResponse(artifacts=files)
 

@@ -1,4 +1,4 @@
-"""What every registry promises about stages, requests and what it remembers; proved on both databases, through both doors."""
+"""What every registry promises about stages, requests and what it remembers: on both databases, through both doors."""
 
 from __future__ import annotations
 

@@ -122,18 +122,18 @@ def test_a_message_beyond_the_limit_is_refused_and_the_server_goes_on(tmp_path):
         assert stub.Act(pb.Note()).text == "done"
 
 
-def test_a_call_whose_deadline_passed_in_the_queue_is_not_run(tmp_path, caplog):
+def test_a_call_whose_deadline_passed_in_the_queue_is_not_run(tmp_path):
     with serve(build, Config(data=str(tmp_path), threads=1)) as running:
-        stub, gate = notes_pb2_grpc.NotesServiceStub(running.channel), servicer(running)
+        stub, notes = notes_pb2_grpc.NotesServiceStub(running.channel), servicer(running)
         first = stub.Act.future(pb.Note(text="wait"))
-        assert gate.entered.acquire(timeout=10)
+        assert notes.entered.acquire(timeout=10)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.CreateNote(pb.CreateNoteRequest(note=pb.Note(name="notes/late", text="x")), timeout=0.05)
+            stub.Act(pb.Note(text="wait"), timeout=0.05)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        gate.gate.set()
+        notes.gate.set()
         first.result()
-        with refused("RESOURCE_NOT_FOUND"):
-            stub.GetNote(pb.GetNoteRequest(name="notes/late"))
+        stub.Act(pb.Note())  # behind the late one, on the only thread
+        assert not notes.entered.acquire(blocking=False)
 
 
 def test_open_streams_do_not_starve_unary_calls_and_one_too_many_is_refused(tmp_path):

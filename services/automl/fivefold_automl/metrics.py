@@ -57,6 +57,8 @@ def evaluate_classes(codes: Any, probabilities: Any) -> dict[str, float]:
     import numpy as np
     from sklearn import metrics
 
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # Single precision sums to almost 1.
     classes = probabilities.shape[1]
     labels = np.arange(classes)
     predicted = probabilities.argmax(axis=1)

@@ -22,8 +22,13 @@ def columns_for(encoding: Encoding, inputs: tuple[Input, ...]) -> tuple[list[str
     return numbers, categories
 
 
-def transformer(encoding: Encoding, inputs: tuple[Input, ...]) -> Any:
-    """Returns an unfitted ColumnTransformer over a frame that has the inputs by name."""
+def fitted(encoding: Encoding, inputs: tuple[Input, ...], frame: Any) -> tuple[Any, Any]:
+    """Returns a fitted ColumnTransformer over frames that have the inputs by name, and what it makes of `frame`."""
+    made = _transformer(encoding, inputs, frame)
+    return made, made.fit_transform(frame)
+
+
+def _transformer(encoding: Encoding, inputs: tuple[Input, ...], frame: Any) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
@@ -38,5 +43,8 @@ def transformer(encoding: Encoding, inputs: tuple[Input, ...]) -> Any:
     filled = Pipeline(
         [("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
     )
-    steps = [("numbers", filled, numbers), ("categories", OneHotEncoder(handle_unknown="ignore"), categories)]
+    # Categories are listed, so that None and NaN, which the encoder tells apart, are both no category to it.
+    known = [sorted(frame[name].dropna().unique()) for name in categories]
+    one_hot = OneHotEncoder(categories=known, handle_unknown="ignore")
+    steps = [("numbers", filled, numbers), ("categories", one_hot, categories)]
     return ColumnTransformer([step for step in steps if step[2]])

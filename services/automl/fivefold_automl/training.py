@@ -20,7 +20,7 @@ from fivefold.models.signature import Column, Signature
 from fivefold_automl.data import Plan
 from fivefold_automl.learners.base import Encoding, Learner, Task
 from fivefold_automl.metrics import evaluate_classes, evaluate_numbers
-from fivefold_automl.preparation import transformer
+from fivefold_automl.preparation import fitted
 from fivefold_automl.spec import Problem
 
 
@@ -91,9 +91,9 @@ class Bench:
             until=began + seconds,
         )
         model = learner.fit(task, params)
-        fitted = time.monotonic() - began
+        seconds_taken = time.monotonic() - began
         outputs, metrics = self._judged(model, task)
-        return Trained(metrics, self._package(preparation, model, outputs, learner.name), fitted)
+        return Trained(metrics, self._package(preparation, model, outputs, learner.name), seconds_taken)
 
     def frame(self, rows: np.ndarray) -> Any:
         """Returns the inputs of some rows as a pandas frame: float64 and categories, NaN where a value is missing."""
@@ -104,8 +104,7 @@ class Bench:
     def _matrices(self, encoding: Encoding) -> tuple[Any, Any, Any]:
         """Returns (fitted preparation, prepared training rows, prepared validation rows)."""
         if encoding not in self._prepared:
-            preparation = transformer(encoding, self.plan.inputs)
-            train = preparation.fit_transform(self.frame(self.dataset.train))
+            preparation, train = fitted(encoding, self.plan.inputs, self.frame(self.dataset.train))
             self._prepared[encoding] = preparation, train, preparation.transform(self.frame(self.dataset.valid))
         return self._prepared[encoding]
 

@@ -30,7 +30,9 @@ def read(pieces: Iterable[bytes]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     checked = _Checked(source)
     try:
         reader = pa.ipc.open_stream(pa.PythonFile(checked, mode="r"))
-    except (pa.ArrowException, OSError, EOFError) as error:
+        for field in reader.schema:  # Names and time zones that are no UTF-8 fail here, not where they are used.
+            str((field.name, field.type, getattr(field.type, "tz", "")))
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise _invalid("it does not begin with an Arrow schema") from error
     return reader.schema, _batches(reader, checked)
 

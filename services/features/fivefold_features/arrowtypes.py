@@ -6,11 +6,12 @@ dictionaries and large or view layouts of text are taken too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fivefold_features.arrowstream import MAX_BATCH
 from fivefold_features.errors import ArrowInvalid, SchemaMismatch, TimestampInvalid
 from fivefold_features.schema import Column, Kind, check_names
 
@@ -71,8 +72,15 @@ def conform(owner: str, name: str, array: pa.Array, kind: Kind, first_row: int =
 
     Time stamps are cut to whole microseconds. Raises TimestampInvalid for one outside the years 1 to 9999.
     """
+    if _spread(array) > MAX_BATCH:
+        raise ArrowInvalid(
+            f"{owner}: column {name!r} spells out to more than {MAX_BATCH} bytes; send smaller batches",
+            table=owner,
+            column=name,
+        )
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        values = array.dictionary
+        array = (values.cast(ARROW[kind]) if _is_view(values.type) else values).take(array.indices)
     wanted = ARROW[kind]
     if kind is Kind.TIMESTAMP:
         return _moments(owner, name, array, first_row)
@@ -82,6 +90,33 @@ def conform(owner: str, name: str, array: pa.Array, kind: Kind, first_row: int =
         raise ArrowInvalid(
             f"{owner}: column {name!r} holds more than one message can", table=owner, column=name
         ) from None
+
+
+def _spread(array: pa.Array) -> int:
+    """Returns how many bytes of text an array refers to: dictionaries and views may name the same ones many times."""
+    if pa.types.is_dictionary(array.type):
+        values = array.dictionary
+        if not _is_text(values.type) or not len(values):
+            return 0
+        if _is_view(values.type):
+            lengths = list(_lengths(values))
+            return max(sum(lengths), max(lengths) * len(array))
+        return pc.sum(pc.binary_length(values).cast(pa.int64()).take(array.indices)).as_py() or 0
+    return sum(_lengths(array)) if _is_view(array.type) else 0
+
+
+def _lengths(views: pa.Array) -> Sequence[int]:
+    """The lengths in an array of views: the first of the four int32 of each."""
+    numbers = memoryview(views.buffers()[1]).cast("B").cast("i")
+    return numbers[4 * views.offset : 4 * (views.offset + len(views)) : 4]
+
+
+def _is_view(found: pa.DataType) -> bool:
+    return pa.types.is_string_view(found) or pa.types.is_binary_view(found)
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return any(fits(found) for fits in (_FITS[Kind.STRING], _FITS[Kind.BYTES]))
 
 
 def _moments(owner: str, name: str, array: pa.Array, first_row: int) -> pa.Array:

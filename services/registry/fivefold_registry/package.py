@@ -15,7 +15,7 @@ import yaml
 
 FILE = "MLmodel"
 MAX_BYTES = 1 << 20
-_MAX_EVENTS = 200_000  # parts of the YAML, which bounds the time that loading takes
+_MAX_EVENTS = 100_000  # parts of the YAML, which bounds the time that loading takes
 _MAX_DEPTH = 50
 _MAX_COLUMNS = 10_000
 _MAX_TEXT = 1_000  # characters of a name

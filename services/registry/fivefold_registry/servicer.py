@@ -19,11 +19,8 @@ from fivefold_registry.lifecycle import Actor, VersionNotReady
 from fivefold_registry.masks import chosen
 from fivefold_registry.names import ModelName, RequestName, VersionName
 from fivefold_registry.orphans import Orphans
-from fivefold_registry.store.models import ModelChange
-from fivefold_registry.store.records import VersionDraft, VersionStatus
+from fivefold_registry.store.records import ModelChange, Move, VersionChange, VersionDraft, VersionStatus
 from fivefold_registry.store.sql import Store
-from fivefold_registry.store.stages import Move
-from fivefold_registry.store.versions import VersionChange
 from fivefold_registry.watch import Watching
 from fivefold_runtime import paging
 from fivefold_runtime.calls import caller

@@ -29,8 +29,10 @@ _WAIT = 1.0  # seconds between two looks whether the stream should end
 class Feed:
     """The newest events of the outbox, in memory. Safe for use by many threads."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, kept: int = _KEPT) -> None:
+        """kept  how many events stay in memory"""
         self._outbox = outbox
+        self._most = kept
         self._lock = threading.Lock()
         self._kept: list[EventRecord] = []
         self._floor = outbox.latest()  # everything after it, up to the newest known, is kept
@@ -48,7 +50,7 @@ class Feed:
     def _more(self) -> None:
         newest = self._kept[-1].position if self._kept else self._floor
         self._kept.extend(event_of(event) for event in self._outbox.read(newest, limit=_PAGE))
-        surplus = len(self._kept) - _KEPT
+        surplus = len(self._kept) - self._most
         if surplus > 0:
             self._floor = self._kept[surplus - 1].position
             del self._kept[:surplus]

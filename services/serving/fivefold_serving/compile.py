@@ -17,15 +17,15 @@ import numpy as np
 
 from fivefold.models.package import PackageInvalid
 from fivefold.models.signature import SignatureInvalid
-from fivefold_serving.columns import Values, packed
+from fivefold_serving import check, isolation
+from fivefold_serving.columns import Values
 from fivefold_serving.compiler import NotCompilable, estimators, examples, symbols
 from fivefold_serving.compiler.symbols import Feature
 from fivefold_serving.native import Native
 from fivefold_serving.plan import Plan
+from fivefold_serving.predictor import Answers
 
-CHECK = "check.bin"
-REFUSED = 3  # exit code
-_ANSWER = "answer {}"  # column of the check rows with the native answers, by class
+_CPU_SECONDS = 300
 
 
 def run(package: Path, out: Path) -> None:
@@ -43,8 +43,7 @@ def run(package: Path, out: Path) -> None:
         why_not = str(error)
     plan = Plan(native.task, native.classes, columns, tuple(sorted(not_null)), root, why_not, about)
     plan.write(out)
-    rows = _answered(native, not_null)
-    (out / CHECK).write_bytes(packed(rows))
+    (out / check.FILE).write_bytes(check.written(*_answered(native, not_null)))
 
 
 def _root(native: Native, writer: estimators.Writer) -> dict[str, Any]:
@@ -59,7 +58,9 @@ def _root(native: Native, writer: estimators.Writer) -> dict[str, Any]:
         kind = by_name[name].type
         if kind in ("timestamp", "date"):
             raise NotCompilable(f"column {name!r} of type {kind} has no compiled form")
-        features.append(symbols.Text(name, none=native.missing_text is None) if kind == "string" else symbols.Number(name, single=kind == "float"))
+        features.append(
+            symbols.Text(name, none=native.missing_text is None) if kind == "string" else symbols.Number(name)
+        )
     if native.flavor == "lightgbm":
         made = estimators.of_lightgbm(model, features, writer, lambda: None)
     elif native.flavor == "xgboost" and type(model).__name__ == "Booster":
@@ -87,8 +88,8 @@ def _not_null(native: Native) -> set[str]:
     return refused
 
 
-def _answered(native: Native, not_null: set[str]) -> dict[str, Values]:
-    """Returns the check rows with the native answers; rows that the model refuses (unknown categories) are left out."""
+def _answered(native: Native, not_null: set[str]) -> tuple[dict[str, Values], Answers]:
+    """Returns the check rows and the native answers; rows that the model refuses (unknown categories) are left out."""
     rows = examples.of(native.package, native.model, not_null)
     count = len(next(iter(rows.values())))
     kept, answers = [], []
@@ -102,27 +103,20 @@ def _answered(native: Native, not_null: set[str]) -> dict[str, Values]:
                 kept.append(row)
             except ValueError:
                 continue
-    table = np.array(answers)
     taken: dict[str, Values] = {
         name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
         for name, values in rows.items()
     }
-    return taken | {_ANSWER.format(place): table[:, place] for place in range(table.shape[1])}
-
-
-def split(rows: dict[str, Values]) -> tuple[dict[str, Values], Any]:
-    """Returns the inputs and the native answers [rows, classes] of check rows."""
-    names = [name for name in rows if name.startswith(_ANSWER.format(""))]
-    answers = np.column_stack([np.asarray(rows[name], float) for name in names])
-    return {name: values for name, values in rows.items() if name not in names}, answers
+    return taken, np.array(answers).reshape(len(kept), max(1, len(native.classes)))
 
 
 def main(arguments: list[str]) -> int:
+    isolation.enter(_CPU_SECONDS)
     try:
         run(Path(arguments[0]), Path(arguments[1]))
     except (PackageInvalid, SignatureInvalid) as error:
         print(error)
-        return REFUSED
+        return check.REFUSED
     return 0
 
 

@@ -37,7 +37,7 @@ class Features:
         width = 0
         for feature in described:
             if feature["type"] == "number":
-                key = (feature["single"], *(operation for operation, _ in feature["ops"]))
+                key = tuple(operation for operation, _ in feature["ops"])
                 groups.setdefault(key, []).append((width, feature))
                 width += 1
             elif feature["type"] == "present":
@@ -60,18 +60,17 @@ class Features:
 
 def _numbers(members: list[tuple[int, Mapping[str, Any]]]) -> Step:
     places = [place for place, _ in members]
-    first = members[0][1]
+    steps = members[0][1]["ops"]
     names = [feature["column"] for _, feature in members]
-    kind = np.float32 if first["single"] else np.float64
     operations = [
-        (_OPERATIONS[operation], np.array([feature["ops"][step][1] for _, feature in members], kind))
-        for step, (operation, _) in enumerate(first["ops"])
+        (_OPERATIONS[operation], np.array([feature["ops"][step][1] for _, feature in members]))
+        for step, (operation, _) in enumerate(steps)
     ]
     together = places == list(range(places[0], places[0] + len(places)))
     target: slice | list[int] = slice(places[0], places[0] + len(places)) if together else places
 
     def run(columns: Columns, matrix: NDArray[np.float64]) -> None:
-        taken: Any = np.empty((matrix.shape[0], len(names)), kind)
+        taken = np.empty((matrix.shape[0], len(names)))
         for place, name in enumerate(names):
             taken[:, place] = columns[name]
         for operation, values in operations:

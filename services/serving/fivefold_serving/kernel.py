@@ -1,8 +1,8 @@
 """Evaluates tree ensembles with LightGBM's C library, called through ctypes on its text model format.
 
-`import lightgbm` brings scikit-learn, scipy and pandas along (about 150 MB); the library alone costs about 10. One row goes
-through the single-row fast API while the GIL is held: it takes microseconds, less than giving the GIL away and getting
-it back. Many rows go through the matrix API without the GIL. Both use one thread.
+`import lightgbm` brings scikit-learn, scipy and pandas along (about 150 MB); the library alone costs about 10. One
+row goes through the single-row fast API while the GIL is held: it takes microseconds, less than giving the GIL away
+and getting it back. Many rows go through the matrix API without the GIL. Both use one thread.
 """
 
 from __future__ import annotations

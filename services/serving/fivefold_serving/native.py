@@ -1,8 +1,8 @@
 """Loads a package's model as its own library has it, and predicts with it. Runs in child processes only.
 
-The compiler's child uses it to check a plan; the worker (worker.py) to serve what has no compiled form. The serving process
-itself never imports a learner: one costs 150 MB and more, and a model file that crashes its library then takes only a
-child along.
+The compiler's child uses it to check a plan; the worker (worker.py) to serve what has no compiled form. The serving
+process itself never imports a learner: one costs 150 MB and more, and a model file that crashes its library then
+takes only a child along.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from fivefold_serving.columns import Columns, Texts, Values
 from fivefold_serving.predictor import Answers
 
 FLAVORS = {"sklearn": sklearn_flavor.load, "lightgbm": lightgbm_flavor.load, "xgboost": xgboost_flavor.load}
-_DTYPES = {"bool": bool, "int32": np.int32, "int64": np.int64, "float": np.float32, "double": np.float64}
 _UNITS = {"timestamp": "us", "date": "D"}
 
 
@@ -94,7 +93,10 @@ class Native:
         return tuple(named or fitted), "classification" if fitted else "regression"
 
     def _frame(self, columns: Columns) -> Any:
-        """Returns the inputs as the frame, or the matrix of an unnamed signature, that the model was fitted on."""
+        """Returns the inputs as a frame: float64, objects, times; a matrix where the signature is unnamed.
+
+        Integers and booleans are float64 too, as our AutoML trains and as every learner computes.
+        """
         if self.signature.unnamed:
             return np.column_stack([np.asarray(columns[column.name], float) for column in self.signature.inputs])
         series = {c.name: self._series(columns[c.name], c) for c in self.signature.inputs}
@@ -110,11 +112,7 @@ class Native:
             moments = np.where(missing, 0, numbers).astype("int64").astype(f"datetime64[{_UNITS[column.type]}]")
             moments[missing] = np.datetime64("NaT")
             return pd.Series(moments, dtype="datetime64[us, UTC]" if column.type == "timestamp" else "datetime64[s]")
-        if column.type in ("float", "double"):
-            return pd.Series(numbers.astype(_DTYPES[column.type]))
-        if np.isnan(numbers).any():
-            return pd.Series(numbers)
-        return pd.Series(numbers.astype(_DTYPES[column.type]))
+        return pd.Series(numbers)
 
 
 def _missing_text(model: Any) -> Any:
@@ -144,7 +142,7 @@ def parts(model: Any) -> list[Any]:
 
 
 def _classes_of(objective: str, scores: int) -> int:
-    if objective.startswith("binary") or objective.startswith("cross_entropy"):
+    if objective.startswith(("binary", "cross_entropy")):
         return 2
     return scores if objective.startswith("multiclass") else 0
 

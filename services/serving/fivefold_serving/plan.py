@@ -6,14 +6,15 @@ then it is one of
     {"type": "linear",  "coefficients": [[...], ...], "intercepts": [...], "link": LINK}
     {"type": "average", "weights": [...], "members": [node, ...]}
 and answers [rows, classes] probabilities, or [rows, 1] predictions. LINK is one of `identity`, `logistic`, `softmax`.
-`single`: features are rounded to float32 first. `zero_is_missing`: as where scikit-learn handed XGBoost a sparse matrix.
+`single`: features are rounded to float32 first. `zero_is_missing`: as where scikit-learn handed XGBoost a sparse
+matrix.
 
 A feature is one of
-    {"type": "number", "column": name, "ops": [[OP, number], ...], "single": bool}
-    {"type": "present", "column": name, "missing": number, "there": number}
-    {"type": "choice", "column": name, "keys": [...], "codes": [[...], ...], "missing": [...]|null, "unknown": [...]|null}
-OP is one of `impute`, `subtract`, `divide`, `multiply`, `add`, `least`, `most`, in the order and precision in which
-scikit-learn applies them, so that not one bit differs at the edge of a split. A choice answers several features at once:
+    {"type": "number", "column": name, "ops": [[OP, number], ...]} {"type": "present", "column": name, "missing":
+    number, "there": number} {"type": "choice", "column": name, "keys": [...], "codes": [[...], ...], "missing":
+    [...]|null, "unknown": [...]|null}
+OP is one of `impute`, `subtract`, `divide`, `multiply`, `add`, `least`, `most`, in the order in which scikit-learn
+applies them, so that not one bit differs at the edge of a split. A choice answers several features at once:
 a row of `codes` for each key, `missing` for null, `unknown` for any other; null there: such a value is refused.
 """
 

@@ -120,9 +120,12 @@ class Supervisor:
         """
         answered = 0.0
         patience = PATIENCE_SECONDS
+        states = dict.fromkeys(self._children, "")
         while not self._asked_to_stop:
             self._raise_if_one_ended()
-            states = {service: _state(child.member) for service, child in self._children.items()}
+            for service, child in self._children.items():
+                if states[service] != "SERVING":
+                    states[service] = _state(child.member)
             not_yet = [service for service, state in states.items() if state != "SERVING"]
             if not answered and (not not_yet or (not_yet == ["automl"] and states["automl"] == "NOT_SERVING")):
                 answered = time.monotonic() - began
@@ -134,7 +137,7 @@ class Supervisor:
                     f"{not_yet[0]} did not answer within {PATIENCE_SECONDS:.0f} s, so everything was stopped",
                     f"see {self._folder.log(not_yet[0])}",
                 )
-            self._wake.wait(0.1)
+            self._wake.wait(0.2)
         return answered
 
     def _watch(self) -> None:

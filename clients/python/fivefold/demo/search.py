@@ -24,12 +24,17 @@ def run(story: Story, client: Client, training: TrainingSet, minutes: float, max
         experiment="flight-late",
     )
     best = 0.0
+    told: set[int] = set()
     waiting = False
     for state, trials in job.watch():
         if state.state == "PENDING" and not waiting:
             waiting = True
             story.say("waiting for Ray to start")
         for trial in trials:
+            if trial.number in told:
+                continue
+            if trial.state in ("FINISHED", "FAILED"):
+                told.add(trial.number)
             if trial.state == "FINISHED":
                 mark = "  <- best so far" if trial.score > best else ""
                 best = max(best, trial.score)
@@ -89,7 +94,7 @@ def _must_have_run_on_ray(story: Story, client: Client, job: Job) -> None:
     runs = [client.tracking.get_run(trial.run) for trial in trials]
     story.check(
         all(
-            trial.ray_node in nodes and trial.ray_worker and run.tags.get("ray.node") == trial.ray_node
+            trial.ray_node in nodes and trial.ray_worker and run.tags.get("fivefold.ray_node") == trial.ray_node
             for trial, run in zip(trials, runs, strict=True)
         ),
         f"all {len(trials)} trials are runs in tracking and ran on Ray, node {trials[0].ray_node[:12]}",

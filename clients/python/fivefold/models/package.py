@@ -267,7 +267,9 @@ def _write_example(path: Path, columns: Columns) -> None:
 
 
 def _read_example(folder: Path, described: Mapping[str, Any], signature: Signature | None) -> Columns | None:
-    """Returns the example's columns where it is a table that fits the signature, else None: it is a help, not a promise."""
+    """Returns the example's columns where it is a table that fits the signature, else None: it is a help, not a
+    promise.
+    """
     info = described.get("saved_input_example_info")
     if signature is None or not isinstance(info, dict) or info.get("artifact_path") != EXAMPLE:
         return None

@@ -112,7 +112,7 @@ class Signature:
             ]
         except (KeyError, TypeError, AttributeError):
             raise SignatureInvalid("a column of the signature lacks its name or type") from None
-        return cls(*sides)
+        return cls(sides[0], sides[1])
 
 
 def infer(frame: Any, *, required: bool = False) -> tuple[Column, ...]:
@@ -162,9 +162,8 @@ def _parsed(text: object) -> tuple[tuple[Column, ...], bool]:
 
 def _of_tensor(described: Mapping[str, Any]) -> tuple[Column, ...]:
     spec = described.get("tensor-spec")
-    shape = spec.get("shape") if isinstance(spec, dict) else None
-    dtype = spec.get("dtype") if isinstance(spec, dict) else None
+    shape, dtype = (spec.get("shape"), spec.get("dtype")) if isinstance(spec, dict) else (None, None)
     table = isinstance(shape, list) and len(shape) == 2 and isinstance(shape[1], int) and 0 < shape[1] <= _MOST_COLUMNS
-    if not table or dtype not in _FROM_NUMPY:
+    if not table or shape is None or dtype not in _FROM_NUMPY:
         raise SignatureInvalid(f"a tensor of type {dtype!r} and shape {shape!r} is no table of rows and columns")
     return tuple(Column(str(place), _FROM_NUMPY[dtype]) for place in range(shape[1]))

@@ -6,7 +6,7 @@ Needs numpy only. The summaries are plain JSON, at most about 1 KB a column.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ _LONGEST = 40  # characters of a text that is kept
 
 
 def of(inputs: Any, outputs: Any, signature: Signature) -> dict[str, Any]:
-    """Returns {"inputs": {column: summary}, "outputs": {column: summary}} of two tables (frames or mappings of columns).
+    """Returns {"inputs": {column: summary}, "outputs": {column: summary}} of two tables (frames or mappings of
+    columns).
 
     A summary of numbers has rows, missing, mean, std, quantiles (21, of the values that are there); one of text or
     booleans has rows, missing, distinct and the 20 most frequent values with their counts.

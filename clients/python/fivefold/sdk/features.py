@@ -218,7 +218,7 @@ class Features:
             mode=enum_number(pb.WriteMode, mode, "mode"),  # type: ignore[arg-type]
             request_id=request_id(),
         )
-        return TableVersion.of(self._transport.send(self._stub.WriteTable, _write(header, frame)))
+        return TableVersion.of(self._transport.send(self._stub.WriteTable, _write(header, frames.pieces(frame))))
 
     def read(self, table: str, *, version: int = 0, columns: Sequence[str] | None = None) -> pa.Table:
         """Returns the rows as a pyarrow.Table (`.to_pandas()`), ordered by key and time; version 0 is the newest."""
@@ -280,7 +280,7 @@ class Features:
             spec=full("specs", spec), timestamp_column=timestamp_column, labels=label_columns, exclude_columns=exclude
         )
         header = pb.CreateTrainingSetRequest.Header(training_set=wanted, request_id=request_id())
-        made = self._transport.send(self._stub.CreateTrainingSet, _ask(header, labels))
+        made = self._transport.send(self._stub.CreateTrainingSet, _ask(header, frames.pieces(labels)))
         return TrainingSet.of(made, _features=self)
 
     def get_training_set(self, name: str) -> TrainingSet:
@@ -311,15 +311,15 @@ class Features:
         return frames.batches_of(part.arrow for part in self._transport.receive(self._stub.ReadTrainingSet, request))
 
 
-def _write(header: pb.WriteTableRequest.Header, frame: Any) -> Iterator[pb.WriteTableRequest]:
+def _write(header: pb.WriteTableRequest.Header, pieces: Iterator[bytes]) -> Iterator[pb.WriteTableRequest]:
     yield pb.WriteTableRequest(header=header)
-    for piece in frames.pieces(frame):
+    for piece in pieces:
         yield pb.WriteTableRequest(arrow=piece)
 
 
-def _ask(header: pb.CreateTrainingSetRequest.Header, frame: Any) -> Iterator[pb.CreateTrainingSetRequest]:
+def _ask(header: pb.CreateTrainingSetRequest.Header, pieces: Iterator[bytes]) -> Iterator[pb.CreateTrainingSetRequest]:
     yield pb.CreateTrainingSetRequest(header=header)
-    for piece in frames.pieces(frame):
+    for piece in pieces:
         yield pb.CreateTrainingSetRequest(arrow=piece)
 
 

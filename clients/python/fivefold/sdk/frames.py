@@ -53,12 +53,15 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def pieces(frame: Any) -> Iterator[bytes]:
-    """Yields the frame as one Arrow IPC stream in pieces of at most 1 MiB.
+    """Returns the frame as one Arrow IPC stream in pieces of at most 1 MiB, made as they are asked for.
 
-    Raises InvalidArgument as `schema_of` does, before the first piece, or for a value that does not fit its column.
+    Raises InvalidArgument as `schema_of` does, at once; for a value that does not fit its column, with its piece.
     """
+    return _streamed(*_batches(frame))
+
+
+def _streamed(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
     pa = need("pyarrow", "sending a frame")
-    schema, batches = _batches(frame)
     pending = _Pending()
     with pa.ipc.new_stream(pa.PythonFile(pending, "w"), schema) as writer:
         for batch in batches:
@@ -85,7 +88,8 @@ def file_of(path: Path) -> pa.RecordBatchReader:
             file = need("pyarrow.parquet", "reading Parquet").ParquetFile(path)
             return pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(_ROWS))
         if path.suffix.lower() == ".csv":
-            return need("pyarrow.csv", "reading CSV").open_csv(path)
+            reader = need("pyarrow.csv", "reading CSV").open_csv(path)
+            return pa.RecordBatchReader.from_batches(reader.schema, reader)
     except (OSError, pa.ArrowException) as error:
         raise InvalidArgument(f"{path} cannot be read: {error}", reason="FIELD_INVALID") from None
     raise InvalidArgument(f"{path} is neither .parquet nor .csv", reason="FIELD_INVALID", facts={"path": str(path)})

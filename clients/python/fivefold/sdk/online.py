@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -68,7 +69,7 @@ class OnlineFeatures:
         """Returns one dict for each row, with None where there is no value."""
         listed = {
             name: [
-                value if there else None
+                (value.replace(tzinfo=UTC) if isinstance(value, datetime) else value) if there else None
                 for value, there in zip(values.tolist(), self.present[name].tolist(), strict=True)
             ]
             for name, values in self.columns.items()

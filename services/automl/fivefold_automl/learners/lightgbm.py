@@ -79,6 +79,7 @@ class LightGBM:
         return model.fit(
             task.train,
             task.train_target,
-            eval_set=[(task.valid, task.valid_target)],
+            eval_X=(task.valid,),
+            eval_y=(task.valid_target,),
             callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), stop_in_time],
         )

@@ -72,7 +72,7 @@ class XGBoost:
             random_state=task.seed,
             verbosity=0,
             # The best rounds are kept and the rest dropped, so that every reader of the model predicts the same.
-            callbacks=[xgboost.callback.EarlyStopping(_PATIENCE, save_best=True), StopInTime()],
+            callbacks=[xgboost.callback.EarlyStopping(rounds=_PATIENCE, save_best=True), StopInTime()],
         )
         model.fit(task.train, task.train_target, eval_set=[(task.valid, task.valid_target)], verbose=False)
         return model.set_params(callbacks=None)

@@ -319,7 +319,8 @@ class SqlStore:
     def _inserted(self, tx: Connection, table: SqlTable, row: Mapping[str, object]) -> bool:
         """Inserts a row and says whether its name was free; of two callers at once the second waits for the first."""
         dialect = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        return bool(tx.execute(dialect(table).values(row).on_conflict_do_nothing(index_elements=["id"])).rowcount)
+        statement = dialect(table).values(row).on_conflict_do_nothing(index_elements=["id"]).returning(table.c.id)
+        return tx.execute(statement).first() is not None
 
     def _now(self) -> int:
         return micros(self._database.clock.now())

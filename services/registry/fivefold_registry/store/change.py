@@ -76,8 +76,13 @@ class Change:
         to_stage: Stage | None = None,
         comment: str = "",
         rollback: bool = False,
+        passage: bool = False,
     ) -> int:
-        """Records what happened to a version; returns its place among the model's activities."""
+        """Records what happened to a version; returns its place among the model's activities.
+
+        rollback  RollBack did it
+        passage   later rollbacks look at it
+        """
         self._sequence += 1
         self.tx.execute(
             insert(activities).values(
@@ -91,6 +96,7 @@ class Change:
                 comment=comment,
                 created=self.now,
                 rollback=rollback,
+                passage=passage,
             )
         )
         return self._sequence

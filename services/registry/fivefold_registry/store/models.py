@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,7 +11,7 @@ from fivefold_registry.lifecycle import ACTIVE, Policy, Stage, StageNotAllowed
 from fivefold_registry.names import MODELS, ModelName, owner_of
 from fivefold_registry.store.change import Change, changing, check_etag
 from fivefold_registry.store.events import Written
-from fivefold_registry.store.records import EventType, ModelRecord
+from fivefold_registry.store.records import EventType, ModelChange, ModelRecord
 from fivefold_registry.store.rows import Row, model_of
 from fivefold_registry.store.tables import models, versions
 from fivefold_runtime import grants
@@ -28,15 +27,6 @@ class VersionInUse(FailedPrecondition):
     """A version in Staging or Production stands in the way."""
 
     reason = "VERSION_IN_USE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChange:
-    """New values of a model; None leaves what is there."""
-
-    description: str | None = None
-    tags: Mapping[str, str] | None = None
-    policy: Policy | None = None
 
 
 class SqlModels:
@@ -67,7 +57,8 @@ class SqlModels:
                 "activities": 0,
             }
             insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-            if not tx.execute(insert(models).values(row).on_conflict_do_nothing()).rowcount:
+            made = tx.execute(insert(models).values(row).on_conflict_do_nothing().returning(models.c.id)).first()
+            if made is None:
                 raise AlreadyExists(f"models/{model} exists already", name=f"models/{model}")
             grants.forget(tx, f"models/{model}")
             grants.own(tx, f"models/{model}", user)

@@ -14,20 +14,20 @@ from typing import Protocol
 from fivefold_registry.lifecycle import Actor, Stage
 from fivefold_registry.names import ModelName, RequestName, VersionName
 from fivefold_registry.package import Package
-from fivefold_registry.store.models import ModelChange
 from fivefold_registry.store.records import (
     ActivityRecord,
     CommentRecord,
     FileRecord,
     Lineage,
+    ModelChange,
     ModelRecord,
+    Move,
     Moved,
     RequestRecord,
+    VersionChange,
     VersionDraft,
     VersionRecord,
 )
-from fivefold_registry.store.stages import Move
-from fivefold_registry.store.versions import VersionChange
 from fivefold_runtime.policy import Authorizer
 
 

@@ -93,6 +93,15 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChange:
+    """New values of a model; None leaves what is there."""
+
+    description: str | None = None
+    tags: Mapping[str, str] | None = None
+    policy: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRecord:
     """One version of a model."""
 
@@ -139,6 +148,24 @@ class VersionDraft:
     tags: Mapping[str, str] = field(default_factory=dict)
     lineage: Lineage = Lineage()
     attempt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionChange:
+    """New words of a version; None leaves what is there."""
+
+    description: str | None = None
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A move that someone wants, and the words that go with it."""
+
+    target: Stage
+    archive_existing: bool = False
+    comment: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,8 @@ from fivefold_registry.requests import SETTLED, Action, RequestState
 from fivefold_registry.store import stages
 from fivefold_registry.store.change import Change, changing
 from fivefold_registry.store.lookup import model_and_version
-from fivefold_registry.store.records import ActivityType, EventType, Moved, RequestRecord
+from fivefold_registry.store.records import ActivityType, EventType, Move, Moved, RequestRecord
 from fivefold_registry.store.rows import policy_of, request_of
-from fivefold_registry.store.stages import Move
 from fivefold_registry.store.tables import requests, versions
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.outbox import Outbox

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from fivefold_registry import lifecycle
 from fivefold_registry.lifecycle import Actor, Passage, Stage
 from fivefold_registry.names import ModelName, VersionName
 from fivefold_registry.store.change import Change, changing, check_etag
-from fivefold_registry.store.records import ActivityType, EventType, Moved
+from fivefold_registry.store.records import ActivityType, EventType, Move, Moved
 from fivefold_registry.store.rows import Row, version_of
 from fivefold_registry.store.tables import activities, versions
 from fivefold_runtime.outbox import Outbox
 from fivefold_runtime.sql import Database
-
-#: Activities that tell of a move that happened, not of one that was asked for.
-MOVES = (ActivityType.APPLIED_TRANSITION, ActivityType.APPROVED_REQUEST, ActivityType.SYSTEM_TRANSITION)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A move that someone wants, and the words that go with it."""
-
-    target: Stage
-    archive_existing: bool = False
-    comment: str = ""
-    etag: str = ""
 
 
 class SqlStages:
@@ -102,7 +88,7 @@ def _archive(
 def _tell(
     change: Change, number: int, current: Stage, target: Stage, type: ActivityType, comment: str, rollback: bool
 ) -> None:
-    change.activity(type, number, current, target, comment, rollback)
+    change.activity(type, number, current, target, comment, rollback, passage=rollback or target is Stage.PRODUCTION)
     change.event(EventType.MODEL_VERSION_TRANSITIONED_STAGE, number, current, target)
 
 
@@ -121,8 +107,7 @@ def _passages(change: Change) -> list[Passage]:
         select(activities.c.number, activities.c.to_stage, activities.c.rollback)
         .where(
             activities.c.model_id == change.row.id,
-            or_(activities.c.to_stage == Stage.PRODUCTION, activities.c.rollback),
-            activities.c.type.in_(MOVES),
+            activities.c.passage,
         )
         .order_by(activities.c.sequence)
     )

@@ -151,17 +151,17 @@ activities = Table(
     Column("comment", Text, nullable=False),  # of NEW_COMMENT it is in `comments`
     Column("created", BigInteger, nullable=False),
     Column("rollback", Boolean, nullable=False),
+    Column("passage", Boolean, nullable=False),  # counts for RollBack: brought to Production, or moved by a rollback
     _of_version(),
     # ListActivities of one version
     Index("activities_by_version", "model_id", "number", "sequence"),
     # RollBack
-    Index("activities_by_stage", "model_id", "to_stage", "sequence"),
     Index(
-        "activities_of_rollbacks",
+        "activities_of_passages",
         "model_id",
         "sequence",
-        sqlite_where=text("rollback"),
-        postgresql_where=text("rollback"),
+        sqlite_where=text("passage = 1"),
+        postgresql_where=text("passage"),
     ),
 )
 

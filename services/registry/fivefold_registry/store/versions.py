@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -17,6 +16,7 @@ from fivefold_registry.store.records import (
     EventType,
     FileRecord,
     Lineage,
+    VersionChange,
     VersionDraft,
     VersionRecord,
     VersionStatus,
@@ -31,14 +31,6 @@ from fivefold_runtime.sql import Database
 
 class CopyLost(Exception):
     """The version is not this copy's any more: it was taken for dead, or its model was deleted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionChange:
-    """New words of a version; None leaves what is there."""
-
-    description: str | None = None
-    tags: Mapping[str, str] | None = None
 
 
 class SqlVersions:

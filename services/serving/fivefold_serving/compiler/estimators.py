@@ -22,7 +22,9 @@ class Writer:
         self.columns: set[str] = set()
         self.kinds: list[str] = []  # of the models, in order, as `lightgbm`
 
-    def trees(self, kind: str, text: str, link: str, width: int, *, single: bool, zero_is_missing: bool = False) -> dict[str, Any]:
+    def trees(
+        self, kind: str, text: str, link: str, width: int, *, single: bool, zero_is_missing: bool = False
+    ) -> dict[str, Any]:
         """Writes a text model and returns its node."""
         name = f"trees-{self._files}.txt"
         self._files += 1
@@ -102,7 +104,7 @@ def _xgboost(model: Any, features: Features, writer: Writer, sparse: bool) -> di
 
 
 def of_xgboost(booster: Any, features: Features, writer: Writer, sparse: bool) -> dict[str, Any]:
-    text, objective, scores, bases = trees.of_xgboost(booster)
+    text, objective, bases = trees.of_xgboost(booster)
     if objective not in _XGBOOST_LINKS:
         raise NotCompilable(f"XGBoost's objective {objective} has no compiled form")
     link = _XGBOOST_LINKS[objective]
@@ -124,9 +126,7 @@ def _forest(model: Any, features: Features, writer: Writer, sparse: bool) -> dic
     members = getattr(model, "estimators_", [model])
     classes = getattr(model, "classes_", None)
     outputs = 1 if classes is None else len(classes)
-    text = trees.of_sklearn(
-        members, outputs, 1.0 / len(members), probabilities=classes is not None, pair=outputs == 2
-    )
+    text = trees.of_sklearn(members, outputs, 1.0 / len(members), probabilities=classes is not None, pair=outputs == 2)
     kind = "forest" if len(members) > 1 else "tree"
     return writer.trees(kind, text, "identity", len(features), single=True)
 

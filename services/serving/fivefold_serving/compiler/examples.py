@@ -30,12 +30,16 @@ def of(package: Package, model: Any, not_null: set[str], seed: int = 5) -> dict[
         drawn = _drawn(column, example, package, known, random)
         values = [*example, *drawn]
         if nulls:
-            values = [None if place >= len(example) and random.random() < _MISSING else v for place, v in enumerate(values)]
+            values = [
+                None if place >= len(example) and random.random() < _MISSING else v for place, v in enumerate(values)
+            ]
         else:
             filler = next((value for value in drawn if value is not None), 0.0)
             values = [filler if value is None else value for value in values]
-        made[column.name] = values if column.type == "string" else np.array(
-            [np.nan if value is None else value for value in values], float
+        made[column.name] = (
+            values
+            if column.type == "string"
+            else np.array([np.nan if value is None else value for value in values], float)
         )
     return made
 

@@ -1,7 +1,8 @@
 """Traces features through fitted scikit-learn transformers.
 
-One function for each type of transformer, in a table; a type that is not in it makes the model run natively. Encoders are
-not re-implemented: each is asked for its answer to every category it knows, to a missing value and to an unknown one.
+One function for each type of transformer, in a table; a type that is not in it makes the model run natively. Encoders
+are not re-implemented: each is asked for its answer to every category it knows, to a missing value and to an unknown
+one.
 """
 
 from __future__ import annotations
@@ -42,17 +43,10 @@ def _columns(transformer: compose.ColumnTransformer, features: Features) -> Feat
     made: Features = []
     for name, inner, _ in transformer.transformers_:
         places = transformer._transformer_to_input_indices.get(name, [])
-        if isinstance(inner, str) and inner == "drop" or not len(places):
+        if (isinstance(inner, str) and inner == "drop") or not len(places):
             continue
-        made += trace(inner, _as_one_block([features[place] for place in places]))
+        made += trace(inner, [features[place] for place in places])
     return made
-
-
-def _as_one_block(features: Features) -> Features:
-    """numpy computes a block in float32 only where all its columns are float32."""
-    if all(isinstance(feature, Number) and feature.single for feature in features):
-        return features
-    return [replace(feature, single=False) if isinstance(feature, Number) else feature for feature in features]
 
 
 def _union(transformer: pipeline.FeatureUnion, features: Features) -> Features:
@@ -83,7 +77,7 @@ def _imputer(transformer: impute.SimpleImputer, features: Features) -> Features:
             raise NotCompilable("MissingIndicator of an unknown kind")
         for place in transformer.indicator_.features_:
             source = features[place]
-            if isinstance(source, Number) and not source.ops or isinstance(source, Text) and source.fill is None:
+            if (isinstance(source, Number) and not source.ops) or (isinstance(source, Text) and source.fill is None):
                 made.append(Present(source.column))
             else:
                 raise NotCompilable("a missing indicator behind another transformer")
@@ -185,7 +179,9 @@ def _asked(
     row[place] = value
     names = getattr(transformer, "feature_names_in_", range(len(row)))
     kinds = [object if any(isinstance(one, str) for one in known) else None for known in categories]
-    frame = pd.DataFrame({name: pd.Series([one], dtype=kind) for name, one, kind in zip(names, row, kinds, strict=True)})
+    frame = pd.DataFrame(
+        {name: pd.Series([one], dtype=kind) for name, one, kind in zip(names, row, kinds, strict=True)}
+    )
     frame.columns = list(names)
     try:
         with warnings.catch_warnings():

@@ -5,7 +5,7 @@ Immutable. `then` gives the feature after one more elementwise operation in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,10 @@ MOST_CODES = 2_000_000  # numbers in one look-up table
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A numeric column after some operations. `single`: in float32, as where all columns of a branch are."""
+    """A numeric column after some operations."""
 
     column: str
     ops: tuple[tuple[str, float], ...] = ()
-    single: bool = False
 
     def then(self, operation: str, value: float) -> Feature:
         return replace(self, ops=(*self.ops, (operation, float(value))))
@@ -30,7 +29,11 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text column; `fill` stands for missing, None: it stays missing. `none`: missing is None in the model's eyes, not NaN."""
+    """A text column.
+
+    none  missing is None in the model's eyes, else NaN
+    fill  stands for missing; None: it stays missing
+    """
 
     column: str
     none: bool = False
@@ -136,10 +139,10 @@ def _choice(run: Sequence[Choice]) -> dict[str, Any]:
     }
 
 
-def _single(feature: Feature) -> Mapping[str, Any] | Any:
+def _single(feature: Feature) -> dict[str, Any]:
     if isinstance(feature, Number):
         ops = [[operation, value] for operation, value in feature.ops]
-        return {"type": "number", "column": feature.column, "ops": ops, "single": feature.single}
+        return {"type": "number", "column": feature.column, "ops": ops}
     if isinstance(feature, Present):
         return {"type": "present", "column": feature.column, "missing": feature.missing, "there": feature.there}
     raise NotCompilable(f"the text column {feature.column!r} reaches the model without an encoder")

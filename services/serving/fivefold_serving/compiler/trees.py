@@ -1,8 +1,9 @@
 """Writes tree ensembles as LightGBM text models, so that one kernel evaluates them all.
 
-LightGBM goes left where x <= threshold, and by a default direction where x is NaN. XGBoost goes left where x < c in float32,
-which is x <= the greatest float32 below c. scikit-learn goes left where the float32 x <= threshold, and keeps a direction for
-NaN in each node. The converted models were shown to agree with their originals to 2e-7 (XGBoost sums in float32) and 7e-16.
+LightGBM goes left where x <= threshold, and by a default direction where x is NaN. XGBoost goes left where x < c in
+float32, which is x <= the greatest float32 below c. scikit-learn goes left where the float32 x <= threshold, and
+keeps a direction for NaN in each node. The converted models were shown to agree with their originals to 2e-7 (XGBoost
+sums in float32) and 7e-16.
 """
 
 from __future__ import annotations
@@ -65,11 +66,13 @@ def _written(number: int, tree: Tree) -> str:
 
 
 def _joined(values: Sequence[Any]) -> str:
-    return " ".join(repr(float(value)) if isinstance(value, float | np.floating) else str(int(value)) for value in values)
+    return " ".join(
+        repr(float(value)) if isinstance(value, float | np.floating) else str(int(value)) for value in values
+    )
 
 
-def of_xgboost(booster: Any) -> tuple[str, str, int, Sequence[float]]:
-    """Returns (text model, objective, scores, base margins) of an xgboost.Booster of plain trees."""
+def of_xgboost(booster: Any) -> tuple[str, str, Sequence[float]]:
+    """Returns (text model, objective, base scores) of an xgboost.Booster of plain trees."""
     model = json.loads(booster.save_raw("json"))["learner"]
     if model["gradient_booster"]["name"] != "gbtree":
         raise NotCompilable(f"XGBoost's booster {model['gradient_booster']['name']} has no compiled form")
@@ -88,11 +91,13 @@ def of_xgboost(booster: Any) -> tuple[str, str, int, Sequence[float]]:
     bases = [float(value) for value in (json.loads(base) if base.startswith("[") else [base])]
     bases = bases * scores if len(bases) == 1 else bases
     objective = model["objective"]["name"]
-    return text(ordered, int(parameters["num_feature"]), scores), objective, scores, bases
+    return text(ordered, int(parameters["num_feature"]), scores), objective, bases
 
 
 def _best_rounds(model: Any, stored: Any, trees: int) -> int:
-    """Returns how many trees count: after early stopping those up to the best round, as scikit-learn's interface predicts."""
+    """Returns how many trees count: after early stopping those up to the best round, as scikit-learn's interface
+    predicts.
+    """
     best = model.get("attributes", {}).get("best_iteration")
     starts = stored.get("iteration_indptr")
     if best is None:
@@ -109,7 +114,15 @@ def _of_xgboost_tree(one: Any) -> Tree:
     conditions = np.array(one["split_conditions"], np.float32)
     inner = left >= 0
     thresholds = np.nextafter(conditions, np.float32(-np.inf)).astype(float)
-    return _tree(inner, left, right, np.array(one["split_indices"]), thresholds, np.array(one["default_left"], bool), conditions.astype(float))
+    return _tree(
+        inner,
+        left,
+        right,
+        np.array(one["split_indices"]),
+        thresholds,
+        np.array(one["default_left"], bool),
+        conditions.astype(float),
+    )
 
 
 def of_sklearn(trees: Sequence[Any], outputs: int, scale: float, *, probabilities: bool, pair: bool) -> str:

@@ -120,11 +120,17 @@ def _activities() -> None:
         sa.Column("comment", sa.Text, nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),
         sa.Column("rollback", sa.Boolean, nullable=False),
+        sa.Column("passage", sa.Boolean, nullable=False),
         _of_version(),
     )
     op.create_index("activities_by_version", "activities", ["model_id", "number", "sequence"])
-    op.create_index("activities_by_stage", "activities", ["model_id", "to_stage", "sequence"])
-    _partial_index("activities_of_rollbacks", "activities", ["model_id", "sequence"], "rollback")
+    op.create_index(
+        "activities_of_passages",
+        "activities",
+        ["model_id", "sequence"],
+        sqlite_where=sa.text("passage = 1"),
+        postgresql_where=sa.text("passage"),
+    )
 
 
 def _of_version() -> sa.ForeignKeyConstraint:

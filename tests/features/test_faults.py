@@ -1,0 +1,239 @@
+"""Between the steps of a write, with many writers, and across restarts: nothing half, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pyarrow as pa
+import pytest
+
+from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features.online.sqlite import SqliteOnline
+from fivefold_features.store.sql import MIGRATIONS, SqlStore
+from fivefold_features.sweeping import Sweeper
+from fivefold_runtime import errors
+from fivefold_runtime.app import App
+from fivefold_runtime.faults import StoreUnavailable
+from fivefold_runtime.objects import Objects
+from fivefold_runtime.sql import Database, sqlite_in
+from fivefold_runtime.testing import Running, SettableClock
+from tests.features.calling import MOMENT, Client, Serve, at, lookup, unpacked
+
+COLUMNS = {"k": "INT64", "t": "TIMESTAMP", "v": "INT64"}
+
+
+def frame(keys: list[int], hour: float = 1.0, value: int = 0) -> pa.Table:
+    return pa.table({"k": keys, "t": pa.array([at(hour)] * len(keys), MOMENT), "v": [value] * len(keys)})
+
+
+def make(client: Client, **fields: Any) -> None:
+    client.create("x", COLUMNS, ["k"], timestamp_key="t", **fields)
+    client.spec("s", lookup("x"))
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "data" / "history").rglob("*.parquet"))
+
+
+def test_a_write_that_ends_between_its_file_and_its_version_leaves_no_version(
+    start: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start()
+    make(client)
+    client.write("x", frame([1]))
+
+    def die(*_: object) -> None:
+        raise StoreUnavailable("the store went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlStore, "add_version", die)
+        with pytest.raises(grpc.RpcError):
+            client.write("x", frame([2]), request_id="again")
+    assert len(files(tmp_path)) == 2 and client.table("x").current_version == 1
+    assert client.read("x")["k"].to_pylist() == [1]
+    assert client.write("x", frame([2]), request_id="again").version == 2
+    assert client.read("x")["k"].to_pylist() == [1, 2]
+
+
+def test_files_that_nothing_names_are_swept_when_they_are_a_day_old_and_no_others(start: Serve, tmp_path: Path) -> None:
+    client = start()
+    make(client)
+    client.write("x", frame([1]))
+    client.train("s", frame([1]).select(["k", "t"]), "t")
+    named = files(tmp_path)
+    orphan = named[0].with_name(f"{'0' * 12}7000800000000000000f.parquet")
+    orphan.write_bytes(b"left by a crash")
+    now = datetime.now(UTC)
+    database = Database.open(sqlite_in(tmp_path / "data"), migrations=MIGRATIONS, clock=SettableClock(now))
+    online = SqliteOnline(str(tmp_path / "data" / "online.db"))
+    objects = Objects.open(str(tmp_path / "data" / "history"))
+    assert Sweeper(SqlStore(database), objects, online, database.clock).sweep() == 1
+    assert files(tmp_path) == named
+    fresh = named[0].with_name(f"{int(now.timestamp() * 1000):012x}70008000000000000000.parquet")
+    fresh.write_bytes(b"being written")
+    assert Sweeper(SqlStore(database), objects, online, database.clock).sweep() == 0
+    later = SettableClock(now + timedelta(days=2))
+    assert Sweeper(SqlStore(database), objects, online, later).sweep() == 1
+    assert files(tmp_path) == named
+    online.close()
+    database.close()
+
+
+def test_a_deleted_table_leaves_neither_files_nor_online_values(start: Serve, tmp_path: Path) -> None:
+    client = start()
+    client.create("x", COLUMNS, ["k"], timestamp_key="t")
+    client.write("x", frame([1]))
+    client.publish("x")
+    client.call("DeleteTable", pb.DeleteTableRequest(name="tables/x"))
+    client.running.app.background[0].stop()  # ends after what it was told
+    assert files(tmp_path) == []
+    online = SqliteOnline(str(tmp_path / "data" / "online.db"))
+    assert online._writer.execute("SELECT count(*) FROM online").fetchone() == (0,)
+    online.close()
+
+
+def test_a_publish_that_failed_after_its_write_is_made_up_by_the_same_call_sent_again(
+    start: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start()
+    make(client, publish_on_write=True)
+
+    def die(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the online store went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteOnline, "write", die)
+        with pytest.raises(grpc.RpcError) as caught:
+            client.write("x", frame([1], value=7), request_id="once")
+        assert errors.parse(caught.value)[0] == "STORE_UNAVAILABLE"
+    assert client.table("x").current_version == 1
+    assert client.write("x", frame([1], value=7), request_id="once").version == 1
+    assert unpacked(client.online("s", {"k": [1]})) == {"v": [7]}
+
+
+def test_of_concurrent_writers_all_rows_are_kept_and_the_newest_is_online(start: Serve, online_url: str) -> None:
+    client = start(online_url=online_url)
+    make(client, publish_on_write=True)
+
+    def write(number: int) -> int:
+        hour = (number * 7) % 24
+        client.write("x", pa.concat_tables([frame([number], hour), frame([1000], hour, value=hour)]))
+        return hour
+
+    with ThreadPoolExecutor(6) as pool:
+        hours = list(pool.map(write, range(24)))
+    rows = client.read("x")
+    assert sorted(rows["k"].to_pylist()) == [*range(24), *([1000] * 24)]
+    versions = client.call("ListTableVersions", pb.ListTableVersionsRequest(parent="tables/x")).table_versions
+    assert [one.version for one in versions] == list(range(24, 0, -1))
+    assert unpacked(client.online("s", {"k": [1000, 5]})) == {"v": [max(hours), 0]}
+
+
+def test_the_same_call_sent_many_times_at_once_has_one_effect(start: Serve, store_url: str) -> None:
+    client = start(store_url=store_url)
+    make(client)
+    barrier = threading.Barrier(6)
+
+    def write(_: int) -> pb.TableVersion:
+        barrier.wait()
+        return client.write("x", frame([1]), request_id="one")
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(write, range(6)))
+    assert all(answer == answers[0] for answer in answers)
+    assert client.table("x").current_version == 1
+
+
+def test_the_whole_service_works_over_postgresql(start: Serve, postgres_url: str, redis_url: str) -> None:
+    client = start(store_url=postgres_url, online_url=redis_url)
+    make(client)
+    client.write("x", frame([1, 2], value=3))
+    client.publish("x")
+    labels = frame([2, 9], 2).select(["k", "t"])
+    assert client.rows(client.train("s", labels, "t"))["v"].to_pylist() == [3, None]
+    assert unpacked(client.online("s", {"k": [2, 9]})) == {"v": [3, None]}
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    from fivefold_features.__main__ import Config, build
+    from fivefold_runtime.testing import serve
+
+    config = Config(data=str(tmp_path / "data"))
+    with serve(build, config) as running:
+        client = Client(running)
+        make(client)
+        client.write("x", frame([1], value=4))
+        client.publish("x")
+        made = client.train("s", frame([1], 5).select(["k", "t"]), "t")
+        (tmp_path / "data" / "spool" / "left").mkdir()
+    with serve(build, config) as running:
+        again = Client(running)
+        assert again.table("x").current_version == 1
+        assert unpacked(again.online("s", {"k": [1]})) == {"v": [4]}
+        assert again.rows(made)["v"].to_pylist() == [4]
+    assert not list((tmp_path / "data" / "spool").iterdir())
+
+
+class Process:
+    """The service as a process of its own, to be killed."""
+
+    def __init__(self, data: Path) -> None:
+        command = [sys.executable, "-m", "fivefold_features", "--data", str(data), "--listen", "127.0.0.1:0"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FIVEFOLD_")}
+        self._popen = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        assert self._popen.stderr is not None
+        port = next(json.loads(line)["port"] for line in self._popen.stderr if '"port"' in line)
+        self._reader = threading.Thread(target=self._popen.stderr.read, daemon=True)
+        self._reader.start()
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.client = Client(Running(f"127.0.0.1:{port}", self._channel, App(servicers={}), None))  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        self._popen.send_signal(signal.SIGKILL)
+        self._popen.wait()
+        self._reader.join()
+        self._channel.close()
+
+
+def test_killed_under_load_no_acknowledged_write_is_lost_and_none_is_half(tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    chance = random.Random(5)
+    number = 0
+    for life in range(3):
+        process = Process(tmp_path / "data")
+        client = process.client
+        if not life:
+            make(client, publish_on_write=True)
+        stop_after = len(acknowledged) + chance.randrange(3, 9)
+        killer = threading.Thread(target=process.kill)
+        while True:
+            number += 1
+            if len(acknowledged) >= stop_after and not killer.ident:
+                killer.start()
+            try:
+                client.write("x", frame([number, -number], value=number))
+            except grpc.RpcError:
+                break
+            acknowledged.append(number)
+        killer.join()
+    process = Process(tmp_path / "data")
+    try:
+        rows = process.client.read("x").to_pylist()
+        keys = {row["k"] for row in rows}
+        assert {-key for key in keys} == keys, "a write is whole"
+        assert keys >= set(acknowledged)
+        answer = unpacked(process.client.online("s", {"k": acknowledged}))
+        assert answer["v"] == acknowledged
+    finally:
+        process.kill()
