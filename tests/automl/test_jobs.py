@@ -20,6 +20,8 @@ from tests.automl.conftest import Service, refusal, table
 
 TRIALS = 12
 
+pytestmark = pytest.mark.timeout(240)  # The first test waits for Ray, and every job for a worker.
+
 
 @dataclass(frozen=True)
 class Watched:

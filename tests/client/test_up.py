@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from fivefold.cli import processes
+from fivefold.cli.instance import Folder, Member
+from fivefold.cli.services import is_listening
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,22 +96,31 @@ def data(tmp_path: Path) -> Iterator[Path]:
     command("down", "--data", str(folder))
 
 
-class Foreground:
-    """`fivefold up` in the foreground, from the moment it says that it is up."""
+@contextmanager
+def foreground(data: Path, base: int) -> Iterator[subprocess.Popen[str]]:
+    """`fivefold up` in the foreground, which the test ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fivefold", "up", "--data", str(data), "--port", str(base)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"FIVEFOLD_MARK": str(data)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
-    def __init__(self, data: Path, base: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fivefold", "up", "--data", str(data), "--port", str(base)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"FIVEFOLD_MARK": str(data)},
-        )
-        assert self.process.stdout is not None
-        self.said = [line for line in iter(self.process.stdout.readline, "Stop it: Ctrl-C\n") if line or self._gone()]
 
-    def _gone(self) -> bool:
-        raise AssertionError(f"up ended: {self.process.communicate()[1]}")
+def until_listening(process: subprocess.Popen[str], data: Path, service: str) -> Member:
+    """Waits until a service of a starting installation takes connections."""
+    while process.poll() is None:
+        instance = Folder(data).instance()
+        for member in instance.members if instance else ():
+            if member.service == service and is_listening(member.port):
+                return member
+    raise AssertionError(f"up ended: {process.communicate()[1]}")
 
 
 def test_detached_services_answer_until_they_are_taken_down(data: Path, base: int) -> None:
@@ -123,6 +135,12 @@ def test_detached_services_answer_until_they_are_taken_down(data: Path, base: in
         environ = Path(f"/proc/{service['pid']}/environ").read_bytes()
         assert b"FIVEFOLD_TOKEN" not in environ
     assert command("status", "--data", str(data)).returncode == 0
+    checks = {
+        check["check"]: check for check in json.loads(command("doctor", "--data", str(data), "-o", "json").stdout)
+    }
+    assert checks["Ray cluster"]["value"] == "Ray: READY"
+    for name in ("tracking", "features", "registry", "serving"):
+        assert (checks[name]["verdict"], checks[f"{name} memory"]["verdict"]) == ("ok", "ok"), checks
     assert command("--url", f"127.0.0.1:{base}", "experiments", "create", "first").returncode == 0
 
     again = command("up", "--data", str(data), "--port", str(base + 10))
@@ -142,42 +160,33 @@ def test_detached_services_answer_until_they_are_taken_down(data: Path, base: in
     assert (second.returncode, second.stdout) == (0, f"Fivefold is not running from {data}\n")
 
 
-def test_doctor_finds_every_service_within_its_memory(data: Path, base: int) -> None:
-    assert command("up", "--data", str(data), "--port", str(base), "--detach").returncode == 0
-    doctor = command("doctor", "--data", str(data), "-o", "json")
-    checks = {check["check"]: check for check in json.loads(doctor.stdout)}
-    for service in ("tracking", "features", "registry", "serving"):
-        assert checks[service]["verdict"] == "ok"
-        assert checks[f"{service} memory"]["verdict"] == "ok", checks[f"{service} memory"]
-    assert checks["Ray cluster"]["value"] == "Ray: READY"
-
-
 def test_ctrl_c_stops_everything_and_leaves_nothing_behind(data: Path, base: int) -> None:
-    running = Foreground(data, base)
-    assert len([line for line in running.said if "SERVING" in line]) == 5
-    assert left_of(data)
-    running.process.send_signal(signal.SIGINT)
-    _, errors = running.process.communicate()
-    assert (running.process.returncode, errors) == (0, "")
+    with foreground(data, base) as running:
+        assert running.stdout is not None
+        said = list(iter(running.stdout.readline, "Stop it: Ctrl-C\n"))
+        assert len([line for line in said if "SERVING" in line]) == 5
+        assert left_of(data)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate()
+    assert (running.returncode, errors) == (0, "")
     assert left_of(data) == []
     assert not (data / "state.json").exists()
 
 
 def test_when_a_service_dies_the_others_stop_and_its_log_is_shown(data: Path, base: int) -> None:
-    running = Foreground(data, base)
-    (features,) = [service for service in status(data)["services"] if service["service"] == "features"]
-    os.kill(features["pid"], signal.SIGKILL)
-    _, errors = running.process.communicate()
-    assert running.process.returncode == 1
+    with foreground(data, base) as running:
+        os.kill(until_listening(running, data, "features").pid, signal.SIGKILL)
+        _, errors = running.communicate()
+    assert running.returncode == 1
     assert errors.startswith("fivefold: features ended (by SIGKILL), so the others were stopped\n")
-    assert '"message": "serving"' in errors
+    assert f"the end of {data}/logs/features.log:" in errors
     assert left_of(data) == []
 
 
 def test_what_a_killed_supervisor_left_is_seen_and_taken_down(data: Path, base: int) -> None:
-    running = Foreground(data, base)
-    running.process.kill()
-    running.process.communicate()
+    with foreground(data, base) as running:
+        until_listening(running, data, "tracking")
+        running.kill()
     found = status(data)
     assert found["serving"] is False
     assert {service["note"] for service in found["services"]} == {"without supervisor"}

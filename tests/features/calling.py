@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,15 @@ from fivefold_runtime.testing import Running
 START = datetime(2013, 1, 1, tzinfo=UTC)
 MOMENT = pa.timestamp("us", tz="UTC")
 _PIECE = 1000  # bytes: small, so that batches are cut everywhere
-_DTYPES = {"BOOL": "u1", "INT32": "<i4", "INT64": "<i8", "FLOAT": "<f4", "DOUBLE": "<f8", "TIMESTAMP": "<i8", "DATE": "<i4"}
+_DTYPES = {
+    "BOOL": "u1",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FLOAT": "<f4",
+    "DOUBLE": "<f8",
+    "TIMESTAMP": "<i8",
+    "DATE": "<i4",
+}
 
 
 def at(hours: float) -> datetime:
@@ -158,7 +167,7 @@ def unpacked(answer: pb.GetOnlineFeaturesResponse) -> dict[str, list[Any]]:
         name = data_pb2.DataType.Name(block.type).removeprefix("DATA_TYPE_")
         if name in ("STRING", "BYTES"):
             ends = [0, *np.frombuffer(block.offsets, "<u4").tolist()]
-            cells = [block.data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+            cells = [block.data[start:end] for start, end in itertools.pairwise(ends)]
             flat: list[Any] = [cell.decode() for cell in cells] if name == "STRING" else cells
         else:
             flat = np.frombuffer(block.data, _DTYPES[name]).tolist()

@@ -9,7 +9,14 @@ import pyarrow as pa
 from fivefold.features.v1 import features_pb2 as pb
 from tests.features.calling import MOMENT, Client, at, lookup, statuses, unpacked
 
-WEATHER = {"origin": "STRING", "hour": "TIMESTAMP", "known": "TIMESTAMP", "temp": "DOUBLE", "wind": "INT64", "sky": "STRING"}
+WEATHER = {
+    "origin": "STRING",
+    "hour": "TIMESTAMP",
+    "known": "TIMESTAMP",
+    "temp": "DOUBLE",
+    "wind": "INT64",
+    "sky": "STRING",
+}
 
 
 def weather(rows: list[tuple[str, float, float, float | None, int | None, str | None]]) -> pa.Table:
@@ -78,7 +85,12 @@ def test_merge_replaces_equal_rows_and_keeps_others_and_every_version_stays_read
         pb.ListTableVersionsRequest(parent="tables/weather", page_size=3, page_token=listed.next_page_token),
     )
     versions = [*listed.table_versions, *rest.table_versions]
-    assert [(one.version, one.rows_written, one.rows_total) for one in versions] == [(4, 1, 2), (3, 1, 1), (2, 2, 5), (1, 3, 3)]
+    assert [(one.version, one.rows_written, one.rows_total) for one in versions] == [
+        (4, 1, 2),
+        (3, 1, 1),
+        (2, 2, 5),
+        (1, 3, 3),
+    ]
 
 
 def test_a_value_and_its_later_correction_are_both_kept(client: Client) -> None:
@@ -103,7 +115,9 @@ def test_added_columns_are_null_in_older_rows_everywhere(client: Client) -> None
     client.publish("weather")
     old = client.table("weather")
     added = [*old.columns, pb.TableColumn(name="dew", type=5, description="dew point")]
-    changed = client.call("UpdateTable", pb.UpdateTableRequest(table=pb.Table(name=old.name, columns=added, etag=old.etag)))
+    changed = client.call(
+        "UpdateTable", pb.UpdateTableRequest(table=pb.Table(name=old.name, columns=added, etag=old.etag))
+    )
     assert changed.etag != old.etag and len(changed.columns) == 7
     assert client.read("weather")["dew"].null_count == 3
     client.write("weather", weather(ROWS[2:]).append_column("dew", pa.array([3.5])))
@@ -146,12 +160,15 @@ def test_a_spec_says_which_features_and_keys_it_has(client: Client) -> None:
     assert [one.name for one in spec.keys] == ["from", "tailnum"]
     assert client.call("GetFeatureSpec", pb.GetFeatureSpecRequest(name="specs/delays")) == spec
     assert list(client.call("ListFeatureSpecs", pb.ListFeatureSpecsRequest()).feature_specs) == [spec]
-    assert client.spec(
-        "delays",
-        lookup("weather", ["temp", "sky"], keys={"origin": "from"}, renames={"temp": "temperature"}),
-        lookup("planes"),
-        description="what is known",
-    ) == spec
+    assert (
+        client.spec(
+            "delays",
+            lookup("weather", ["temp", "sky"], keys={"origin": "from"}, renames={"temp": "temperature"}),
+            lookup("planes"),
+            description="what is known",
+        )
+        == spec
+    )
 
 
 def test_a_training_set_joins_what_was_true_and_known_and_keeps_every_label(client: Client) -> None:
@@ -161,7 +178,9 @@ def test_a_training_set_joins_what_was_true_and_known_and_keeps_every_label(clie
     client.write("planes", pa.table({"tailnum": ["N1"], "seats": pa.array([100], pa.int32())}))
     client.spec(
         "delays",
-        lookup("weather", ["temp", "wind"], keys={"origin": "from"}, look_back=timedelta(hours=3), defaults={"wind": "-1"}),
+        lookup(
+            "weather", ["temp", "wind"], keys={"origin": "from"}, look_back=timedelta(hours=3), defaults={"wind": "-1"}
+        ),
         lookup("planes"),
     )
     labels = pa.table(
@@ -204,7 +223,11 @@ def test_online_features_of_several_tables_come_as_packed_blocks(client: Client)
     planes = {"tailnum": ["N1"], "seats": pa.array([100], pa.int32()), "old": [True], "maker": ["Boeing"]}
     client.write("planes", pa.table(planes))
     published = client.publish("weather")
-    assert (published.table_version, published.keys_written, published.keys_total) == ("tables/weather/versions/1", 2, 2)
+    assert (published.table_version, published.keys_written, published.keys_total) == (
+        "tables/weather/versions/1",
+        2,
+        2,
+    )
     client.publish("planes")
     assert client.table("weather").published
     client.spec("s", lookup("weather", ["temp", "wind", "sky"]), lookup("planes", defaults={"seats": "9"}))

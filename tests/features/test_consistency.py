@@ -71,9 +71,7 @@ def test_online_answers_are_those_of_the_offline_join(
     name = f"table{next(_numbers)}"
     # What publishes on write may be ahead of the moment that is asked for; a snapshot brings it back.
     columns = {"k": "STRING", "t": "TIMESTAMP", "known": "TIMESTAMP", **NAMES}
-    service.create(
-        name, columns, ["k"], timestamp_key="t", knowledge_key="known", publish_on_write=published_on_write
-    )
+    service.create(name, columns, ["k"], timestamp_key="t", knowledge_key="known", publish_on_write=published_on_write)
     more = 0
     for index, (mode, rows, adds) in enumerate(done):
         if adds and index:
@@ -96,7 +94,9 @@ def test_online_answers_are_those_of_the_offline_join(
         offline = service.rows(service.train(spec, labels, "at")).select(wanted).to_pydict()
         answer = service.online(spec, {"k": keys}, at(moment), with_statuses=True)
         assert unpacked(answer) == offline
-        plain = dict(zip(wanted, statuses(service.online(name, {"k": keys}, at(moment), with_statuses=True)), strict=True))
+        plain = dict(
+            zip(wanted, statuses(service.online(name, {"k": keys}, at(moment), with_statuses=True)), strict=True)
+        )
         for feature, found in zip(wanted, statuses(answer), strict=True):
             defaulted = spec != name and feature in ("n", "s", "b")
             expected = [one if one == "PRESENT" or not defaulted else "DEFAULTED" for one in plain[feature]]

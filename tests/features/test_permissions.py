@@ -23,6 +23,12 @@ from tests.features.calling import MOMENT, Client, at, lookup
 FRAME = pa.table({"k": ["a"], "t": pa.array([at(1)], MOMENT), "v": [1.0]})
 LABELS = pa.table({"k": ["a"], "at": pa.array([at(2)], MOMENT)})
 
+READ, EDIT, MANAGE = (
+    permissions_pb2.LEVEL_CAN_READ,
+    permissions_pb2.LEVEL_CAN_EDIT,
+    permissions_pb2.LEVEL_CAN_MANAGE,
+)
+
 
 class Everyone:
     """The service as each caller sees it; `mia` made a table, a spec and a training set and shared them."""
@@ -40,8 +46,8 @@ class Everyone:
         self.creator.spec("mine", lookup("mine"))
         self.set = self.creator.train("mine", LABELS, "at").name
         for resource in ("tables/mine", "specs/mine", self.set):
-            levels = [("mia", 5), ("group:readers", 1), ("wes", 2)]
-            granted = [permissions_pb2.Grant(principal=who, level=level) for who, level in levels]  # type: ignore[arg-type]
+            levels = [("mia", MANAGE), ("group:readers", READ), ("wes", EDIT)]
+            granted = [permissions_pb2.Grant(principal=who, level=level) for who, level in levels]
             permissions = permissions_pb2.Permissions(resource=resource, grants=granted)
             PermissionsServiceStub(running.channel).SetPermissions(
                 permissions_pb2.SetPermissionsRequest(permissions=permissions), metadata=self.creator._metadata
@@ -130,7 +136,7 @@ def test_lists_show_what_the_caller_may_read_and_no_more(everyone: Everyone) -> 
         assert listed(client) == (["tables/mine"], ["specs/mine"])
 
 
-def test_a_spec_over_a_table_that_the_caller_may_not_read_is_refused_as_if_it_were_not_there(everyone: Everyone) -> None:
+def test_a_spec_over_a_table_that_may_not_be_read_is_refused_as_if_it_were_not_there(everyone: Everyone) -> None:
     messages = []
     for table in ("mine", "none"):
         with pytest.raises(grpc.RpcError) as caught:

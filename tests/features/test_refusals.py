@@ -111,13 +111,17 @@ def test_columns_that_do_not_fit_are_named(table: Client) -> None:
     refused("SCHEMA_MISMATCH", write(good.drop_columns("t")), "'t'")
     refused("SCHEMA_MISMATCH", write(good.append_column("v", pa.array([1]))), "'v' is DOUBLE, but INT64 came")
     refused("SCHEMA_MISMATCH", write(good.append_column("s", pa.array([[1]]))), "'s'", "list")
-    refused("SCHEMA_MISMATCH", write(pa.Table.from_arrays([*good.columns, good["k"]], ["k", "t", "k"])), "'k' occurs twice")
+    refused(
+        "SCHEMA_MISMATCH", write(pa.Table.from_arrays([*good.columns, good["k"]], ["k", "t", "k"])), "'k' occurs twice"
+    )
     refused("SCHEMA_MISMATCH", lambda: table.read("x", columns=["nope"]), "tables/x", "'nope'")
     assert table.table("x").current_version == 0
 
 
 def test_nulls_in_keys_and_times_are_named_by_row_over_the_whole_stream(table: Client) -> None:
-    facts = refused("KEY_NULL", lambda: table.write("x", frame([*range(9), None], [1.0] * 10)), "tables/x", "'k'", "row 9")
+    facts = refused(
+        "KEY_NULL", lambda: table.write("x", frame([*range(9), None], [1.0] * 10)), "tables/x", "'k'", "row 9"
+    )
     assert (facts["table"], facts["column"], facts["row"]) == ("tables/x", "k", "9")
     refused("KEY_NULL", lambda: table.write("x", frame([1, 2], [1, None])), "'t'", "row 1")
     assert table.table("x").current_version == 0
@@ -147,7 +151,9 @@ def test_times_of_any_unit_and_zone_and_layouts_of_text_are_taken(table: Client)
         value = None if texts == pa.null() else "a"
         data = {"k": pa.array([number], pa.int16()), "t": times, "s": pa.array([value], texts)}
         if number == 0:
-            refused("SCHEMA_MISMATCH", lambda data=data: table.write("x", pa.table(data)), "'k' is INT64, but INT32 came")
+            refused(
+                "SCHEMA_MISMATCH", lambda data=data: table.write("x", pa.table(data)), "'k' is INT64, but INT32 came"
+            )
         table.write("x", pa.table(data | {"k": pa.array([number], pa.uint32())}))
     read = table.read("x")
     assert read["t"].to_pylist() == [moment] * 4 and read["s"].to_pylist() == ["a", "a", "a", None]
@@ -187,7 +193,16 @@ def _vast() -> bytes:
 
 def test_bytes_that_are_no_whole_arrow_stream_are_refused(table: Client) -> None:
     good = ipc(frame(list(range(30)), [1.0] * 30))
-    for data in (b"", b"x", b"\xff" * 100, b"\0" * 4096, good[: len(good) // 2], good[:-8], good + b"more", good + good):
+    for data in (
+        b"",
+        b"x",
+        b"\xff" * 100,
+        b"\0" * 4096,
+        good[: len(good) // 2],
+        good[:-8],
+        good + b"more",
+        good + good,
+    ):
         refused("ARROW_INVALID", lambda data=data: table.write_bytes("x", data))
     refused("ARROW_INVALID", lambda: table.write_bytes("x", _compressed()), "compressed")
     refused("ARROW_INVALID", lambda: table.write_bytes("x", _with_texts([0, 2**30, 1], b"x")), "damaged")
@@ -232,7 +247,9 @@ def test_a_label_frame_must_have_what_the_spec_asks_for(table: Client) -> None:
 
     assert refused("LOOKUP_KEY_MISSING", train(good.drop_columns("k")), "'k'")["column"] == "k"
     refused("LOOKUP_KEY_MISSING", train(good.drop_columns("t")), "'t'")
-    refused("SCHEMA_MISMATCH", train(good.set_column(0, "k", pa.array(["1"]))), "'k' must be INT64 here, but STRING came")
+    refused(
+        "SCHEMA_MISMATCH", train(good.set_column(0, "k", pa.array(["1"]))), "'k' must be INT64 here, but STRING came"
+    )
     refused("SCHEMA_MISMATCH", train(good.append_column("v", pa.array([1.0]))), "'v' occurs twice")
     refused("SCHEMA_MISMATCH", train(good, labels=["late"]), "'late'")
     refused("SCHEMA_MISMATCH", train(good, exclude_columns=["late"]), "'late'")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -16,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from notes import SERVICE, Config, NotesServicer, build
 from notes_stubs import notes_pb2 as pb
 from notes_stubs import notes_pb2_grpc
+from prometheus_client import Counter
 
 from fivefold_runtime.testing import serve
 
@@ -193,6 +196,24 @@ def test_metrics_count_calls_by_code(tmp_path):
         assert metrics.get_sample_value("fivefold_calls_running", {"service": SERVICE, "method": "Act"}) == 0
 
 
+def test_metrics_are_served_over_http_with_the_services_own(tmp_path):
+    own = Counter("notes_of_my_own", "Notes", registry=None)
+
+    def measured(config):
+        app = build(config)
+        app.collectors = [own]
+        return app
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    with serve(measured, Config(data=str(tmp_path), metrics_listen=address)) as running:
+        notes_pb2_grpc.NotesServiceStub(running.channel).Act(pb.Note())
+        own.inc()
+        shown = urllib.request.urlopen(f"http://{address}/metrics").read().decode()
+    assert "notes_of_my_own_total 1.0" in shown
+    assert f'fivefold_calls_total{{code="OK",method="Act",service="{SERVICE}"}} 1.0' in shown
+
+
 def test_health_answers_per_service_and_not_for_others(running):
     health = health_pb2_grpc.HealthStub(running.channel)
     for service in ("", SERVICE):
@@ -205,6 +226,17 @@ def test_health_answers_per_service_and_not_for_others(running):
     assert unknown.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
+def test_a_check_of_readiness_that_breaks_is_not_serving(tmp_path):
+    def broken(config):
+        app = build(config)
+        app.ready = lambda: 1 / 0
+        return app
+
+    with serve(broken, Config(data=str(tmp_path))) as running:
+        answer = health_pb2_grpc.HealthStub(running.channel).Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
 def test_health_follows_what_the_app_says_of_itself(tmp_path):
     said = ["not yet"]
 
@@ -214,10 +246,11 @@ def test_health_follows_what_the_app_says_of_itself(tmp_path):
         return app
 
     with serve(unready, Config(data=str(tmp_path))) as running:
-        watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())
+        health = health_pb2_grpc.HealthStub(running.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        alive = health_pb2_grpc.HealthStub(running.channel).Check(health_pb2.HealthCheckRequest(service="live"))
-        assert alive.status == health_pb2.HealthCheckResponse.SERVING
+        live = health.Check(health_pb2.HealthCheckRequest(service="live"))
+        assert live.status == health_pb2.HealthCheckResponse.SERVING
         said[0] = ""
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -317,6 +318,12 @@ def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(url, 
         Database.open(url, migrations="notes_migrations")
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_postgres_without_its_driver_is_one_line_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StartError, match="PostgreSQL needs the package psycopg"):
+        engine_for("postgresql://u@127.0.0.1/d")
 
 
 def test_a_store_that_is_closed_refuses_instead_of_hanging(sqlite):

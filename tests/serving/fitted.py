@@ -149,7 +149,7 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
     "standard": {},
     "min-max, clipped": {"scaler": MinMaxScaler(clip=True)},
     "robust": {"scaler": RobustScaler()},
-    "target encoded": {"encoder": TargetEncoder(random_state=1)},
+    "target encoded": {"encoder": TargetEncoder()},
 }
 
 

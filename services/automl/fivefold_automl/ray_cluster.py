@@ -11,13 +11,14 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,7 @@ _PREFIX = "ffr-"  # of temp folders: short, since Ray puts sockets below, whose 
 _LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is still there
 _RETRY_AFTER = 5.0  # seconds after a start that failed
 _JOIN_SECONDS = 120.0
+_MARK = "FIVEFOLD_RAY_TEMP"  # in the environment of Ray's processes, so that a later start knows them
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "RAY_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "COVERAGE_")
 
@@ -84,8 +86,11 @@ class RayCluster:
     def stop(self) -> None:
         """Ends the embedded cluster, or leaves the other; waits until its processes are gone."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(15.0)
+        if self._thread.ident is None:
+            return
+        self._thread.join(15.0 if self._state is ClusterState.READY else 2.0)
+        if self._thread.is_alive():  # Ray was starting, which cannot be interrupted.
+            self._sweep()
 
     def why_not(self) -> str:
         """Returns "" while trials can run, else why not."""
@@ -142,13 +147,14 @@ class RayCluster:
 
     def _connect(self) -> None:
         """Starts or joins. Takes seconds."""
-        with _without_credentials():
+        if self.embedded:
+            self._temp = tempfile.mkdtemp(prefix=_PREFIX, dir=self._temp_root)
+            self._note.write_text(json.dumps({"temp": self._temp}))
+        with _environment_of_ray(self._temp or ""):
             ray = _imported()
 
             common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "fivefold"}
             if self.embedded:
-                self._temp = tempfile.mkdtemp(prefix=_PREFIX, dir=self._temp_root)
-                self._note.write_text(json.dumps({"temp": self._temp}))
                 ray.init(
                     num_cpus=self._cpus,
                     include_dashboard=False,
@@ -197,12 +203,15 @@ class RayCluster:
             self._temp = None
 
     def _sweep(self) -> None:
-        """Removes the temp folder of a service that was killed."""
+        """Ends what is left of an embedded cluster whose service was killed: its processes and its temp folder."""
         try:
             left = Path(json.loads(self._note.read_text())["temp"])
         except (OSError, ValueError, KeyError, TypeError):
             return
         if left.name.startswith(_PREFIX) and left.parent == Path(self._temp_root):
+            for process in _marked(left):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             shutil.rmtree(left, ignore_errors=True)
         self._note.unlink(missing_ok=True)
 
@@ -221,6 +230,8 @@ def prepare_environment(*, embedded: bool) -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    # Ray's own handler would abort this process three seconds after a SIGTERM, in the middle of its drain.
+    os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
     os.environ.setdefault("RAY_health_check_failure_threshold", "5")
@@ -244,16 +255,28 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _without_credentials() -> Iterator[None]:
-    """Keeps from Ray's processes, which inherit the environment, all of it that they do not need."""
+def _environment_of_ray(temp: str) -> Iterator[None]:
+    """Keeps from Ray's processes, which inherit the environment, all that they do not need; marks them by `temp`."""
     whole = dict(os.environ)
     for name in whole:
         if name not in _KEPT and not name.startswith(_KEPT_PREFIXES):
             del os.environ[name]
+    os.environ[_MARK] = temp
     try:
         yield
     finally:
+        del os.environ[_MARK]
         os.environ.update(whole)
+
+
+def _marked(temp: Path) -> list[int]:
+    """Returns the processes of this user that were started for an embedded cluster with this temp folder."""
+    marked = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{_MARK}={temp}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                marked.append(int(folder.name))
+    return marked
 
 
 def _join(address: str) -> subprocess.Popen[bytes]:

@@ -6,31 +6,23 @@ moment is not there, one older than the look-back has expired. Nothing here runs
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fivefold_features.lookups import Plan, Resolved
-from fivefold_features.packing import DTYPES, TEXTS, Unpacked, columns_in, layout_of, times_of
+from fivefold_features.packing import DTYPES, TEXTS, Layout, columns_in, layout_of, times_of
 from fivefold_features.schema import Kind, Schema
 
 _MICROSECOND = timedelta(microseconds=1)
 ALWAYS = -(1 << 63)  # the event of a row of a table without time stamps, as in pointintime
-
-
-class Status(IntEnum):
-    """Why a value is what it is; numbered as FeatureStatus."""
-
-    PRESENT = 1
-    NULL = 2
-    NOT_FOUND = 3
-    EXPIRED = 4
-    DEFAULTED = 5
+# Why a value is what it is: the numbers of FeatureStatus, plain because an enum's members cost too much here.
+PRESENT, NULL, NOT_FOUND, EXPIRED, DEFAULTED = 1, 2, 3, 4, 5
+_FLOATS = (Kind.FLOAT, Kind.DOUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +46,35 @@ class Answer:
     @property
     def complete(self) -> bool:
         """Whether every value is PRESENT."""
-        return bool((self.statuses == Status.PRESENT).all())
+        return bool((self.statuses == PRESENT).all())
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    """Where a feature goes: its place in the answer, and in the block of its kind."""
+class _Gathering:
+    """How the features of one lookup come out of rows of one layout.
 
-    place: int
-    in_block: int
+    absent   features (by place in the answer) that were added after such rows were packed
+    present  the others, and nulls: the column of each
+    numbers  per kind: the features' lines in its block, and the bytes of a packed row that hold them, value after value
+    texts    per text: its kind, its line in the block, its column
+    """
+
+    layout: Layout
+    absent: list[int]
+    present: list[int]
+    nulls: list[int]
+    numbers: list[tuple[Kind, list[int], npt.NDArray[np.intp]]]
+    texts: list[tuple[Kind, int, int]]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An answer in the making."""
+
+    statuses: npt.NDArray[np.uint8]
+    events: npt.NDArray[np.int64]
+    numbers: dict[Kind, npt.NDArray[Any]]
+    texts: dict[Kind, list[list[bytes]]]
 
 
 class Answerer:
@@ -79,17 +91,18 @@ class Answerer:
             for index, lookup in enumerate(plan.lookups)
         ]
         self._kinds = [tuple(column.kind for column in schema.values) for schema in schemas]
-        places: dict[Kind, list[int]] = defaultdict(list)
-        self._targets: list[_Target] = []
+        self._places: dict[Kind, list[int]] = {}
+        self._lines: list[int] = []  # of each feature, in the block of its kind
         for place, feature in enumerate(plan.features):
-            self._targets.append(_Target(place, len(places[feature.kind])))
-            places[feature.kind].append(place)
-        self._places = {kind: tuple(found) for kind, found in places.items()}
+            places = self._places.setdefault(feature.kind, [])
+            self._lines.append(len(places))
+            places.append(place)
+        self._gatherings: dict[tuple[int, int], _Gathering] = {}
 
     def knows(self, lookup: int, rows: Sequence[bytes | None]) -> bool:
         """Says whether all rows have a layout that the schema explains; after a column was added, one may have more."""
         most = len(self._kinds[lookup])
-        return all(row is None or columns_in(row) <= most for row in rows)
+        return all(columns_in(row) <= most for row in rows if row is not None)
 
     def answer(self, found: Sequence[Sequence[bytes | None]], rows: int, moment: int) -> Answer:
         """Returns the answer.
@@ -99,72 +112,98 @@ class Answerer:
         moment  microseconds; ages are measured against it
         """
         count = len(self.plan.features)
-        statuses = np.full((count, rows), Status.NOT_FOUND, dtype=np.uint8)
-        events = np.zeros((count, rows), dtype=np.int64)
-        numbers = {
-            kind: np.full((len(places), rows), np.nan if kind in (Kind.FLOAT, Kind.DOUBLE) else 0, dtype=DTYPES[kind])
-            for kind, places in self._places.items()
-            if kind not in TEXTS
-        }
-        texts = {kind: [[b""] * rows for _ in places] for kind, places in self._places.items() if kind in TEXTS}
+        draft = _Draft(
+            np.full((count, rows), NOT_FOUND, dtype=np.uint8),
+            np.zeros((count, rows), dtype=np.int64),
+            {
+                kind: np.full((len(places), rows), np.nan if kind in _FLOATS else 0, dtype=DTYPES[kind])
+                for kind, places in self._places.items()
+                if kind not in TEXTS
+            },
+            {kind: [[b""] * rows for _ in places] for kind, places in self._places.items() if kind in TEXTS},
+        )
         first = 0
         for index, lookup in enumerate(self.plan.lookups):
             last = first + len(lookup.features)
-            for group in _usable(found[index], lookup.look_back, moment, statuses[first:last], events[first:last]):
-                self._fill(index, lookup, group, first, statuses, numbers, texts)
-            self._default(lookup, first, statuses, numbers, texts)
+            usable = _usable(
+                found[index], lookup.look_back, moment, draft.statuses[first:last], draft.events[first:last]
+            )
+            for width, where, packed in usable:
+                _fill(draft, self._gathering(index, width, first), where, packed)
+            self._default(lookup, first, draft)
             first = last
-        return Answer([_block(kind, places, numbers, texts) for kind, places in self._places.items()], statuses, events)
+        blocks = [_block(kind, tuple(places), draft) for kind, places in self._places.items()]
+        return Answer(blocks, draft.statuses, draft.events)
 
-    def _fill(
-        self,
-        index: int,
-        lookup: Resolved,
-        group: tuple[int, npt.NDArray[np.intp] | slice, list[bytes]],
-        first: int,
-        statuses: npt.NDArray[np.uint8],
-        numbers: dict[Kind, np.ndarray],
-        texts: dict[Kind, list[list[bytes]]],
-    ) -> None:
-        width, where, packed = group
-        unpacked: Unpacked = layout_of(self._kinds[index][:width]).unpack(packed)
-        for offset, feature in enumerate(lookup.features):
-            column, target = self._sources[index][offset], self._targets[first + offset]
-            if column >= width:  # packed before this column was added
-                statuses[target.place, where] = Status.NULL
+    def _gathering(self, index: int, width: int, first: int) -> _Gathering:
+        found = self._gatherings.get((index, width))
+        if found is None:
+            found = self._gatherings[index, width] = self._gather(index, width, first)
+        return found
+
+    def _gather(self, index: int, width: int, first: int) -> _Gathering:
+        layout = layout_of(self._kinds[index][:width])
+        made = _Gathering(layout, [], [], [], [], [])
+        lines: dict[Kind, tuple[list[int], list[int]]] = {}
+        for offset, feature in enumerate(self.plan.lookups[index].features):
+            place, column = first + offset, self._sources[index][offset]
+            if column >= width:
+                made.absent.append(place)
                 continue
-            # 0 is present, 1 is null: the statuses follow each other in that order.
-            statuses[target.place, where] = unpacked.nulls(column) + Status.PRESENT
+            made.present.append(place)
+            made.nulls.append(column)
             if feature.kind in TEXTS:
-                line = texts[feature.kind][target.in_block]
-                places = range(len(line)) if isinstance(where, slice) else where.tolist()
-                for place, text in zip(places, unpacked.texts(column), strict=True):
-                    line[place] = text
+                made.texts.append((feature.kind, self._lines[place], column))
             else:
-                numbers[feature.kind][target.in_block, where] = unpacked.numbers(column)
+                targets, places = lines.setdefault(feature.kind, ([], []))
+                targets.append(self._lines[place])
+                places.extend(range(layout.at[column], layout.at[column] + DTYPES[feature.kind].itemsize))
+        made.numbers.extend((kind, targets, np.array(places, np.intp)) for kind, (targets, places) in lines.items())
+        return made
 
-    def _default(
-        self,
-        lookup: Resolved,
-        first: int,
-        statuses: npt.NDArray[np.uint8],
-        numbers: dict[Kind, np.ndarray],
-        texts: dict[Kind, list[list[bytes]]],
-    ) -> None:
-        for offset, feature in enumerate(lookup.features):
+    def _default(self, lookup: Resolved, first: int, draft: _Draft) -> None:
+        for place, feature in enumerate(lookup.features, first):
             if feature.default is None:
                 continue
-            target = self._targets[first + offset]
-            missing = statuses[target.place] != Status.PRESENT
+            missing = draft.statuses[place] != PRESENT
             if not missing.any():
                 continue
-            statuses[target.place, missing] = Status.DEFAULTED
-            if feature.kind in TEXTS:
-                default = feature.default.encode() if isinstance(feature.default, str) else feature.default
-                for place in np.flatnonzero(missing).tolist():
-                    texts[feature.kind][target.in_block][place] = default  # type: ignore[assignment]
-            else:
-                numbers[feature.kind][target.in_block, missing] = feature.default
+            draft.statuses[place, missing] = DEFAULTED
+            line = self._lines[place]
+            if feature.kind not in TEXTS:
+                draft.numbers[feature.kind][line, missing] = feature.default
+                continue
+            default = feature.default.encode() if isinstance(feature.default, str) else feature.default
+            assert isinstance(default, bytes)
+            for row in np.flatnonzero(missing).tolist():
+                draft.texts[feature.kind][line][row] = default
+
+
+def _fill(draft: _Draft, gathering: _Gathering, where: npt.NDArray[np.intp] | slice, packed: Sequence[bytes]) -> None:
+    """Puts packed rows of one layout into their places."""
+    unpacked = gathering.layout.unpack(packed)
+    if gathering.present:
+        # A byte is 0 where there is a value, 1 where it is null: PRESENT and NULL follow each other in that order.
+        _put(draft.statuses, gathering.present, where, unpacked.nulls(gathering.nulls).T + np.uint8(PRESENT))
+    for place in gathering.absent:
+        draft.statuses[place, where] = NULL
+    for kind, lines, places in gathering.numbers:
+        _put(draft.numbers[kind], lines, where, unpacked.numbers(places, DTYPES[kind]).T)
+    for kind, line, column in gathering.texts:
+        target = draft.texts[kind][line]
+        rows = range(len(target)) if isinstance(where, slice) else where.tolist()
+        for row, text in zip(rows, unpacked.texts(column), strict=True):
+            target[row] = text
+
+
+def _put(
+    target: npt.NDArray[Any], lines: list[int], where: npt.NDArray[np.intp] | slice, values: npt.NDArray[Any]
+) -> None:
+    """Sets some lines of a matrix, at some rows."""
+    if isinstance(where, slice):
+        target[lines] = values
+    else:
+        target[np.array(lines)[:, None], where] = values
 
 
 def _usable(
@@ -189,7 +228,7 @@ def _usable(
         if event != ALWAYS:
             events[:, place] = event
         if oldest is not None and event < oldest:
-            statuses[:, place] = Status.EXPIRED
+            statuses[:, place] = EXPIRED
             continue
         width = columns_in(row)
         group = groups.get(width)
@@ -203,14 +242,9 @@ def _usable(
     ]
 
 
-def _block(
-    kind: Kind,
-    places: tuple[int, ...],
-    numbers: dict[Kind, np.ndarray],
-    texts: dict[Kind, list[list[bytes]]],
-) -> Block:
+def _block(kind: Kind, places: tuple[int, ...], draft: _Draft) -> Block:
     if kind not in TEXTS:
-        return Block(kind, places, numbers[kind].tobytes(), b"")
-    values = [text for line in texts[kind] for text in line]
+        return Block(kind, places, draft.numbers[kind].tobytes(), b"")
+    values = [text for line in draft.texts[kind] for text in line]
     ends = np.cumsum(np.fromiter(map(len, values), dtype=np.uint32, count=len(values)), dtype="<u4")
     return Block(kind, places, b"".join(values), ends.tobytes())

@@ -68,10 +68,12 @@ class OnlineFeatures:
         return prepared.plan, rows, prepared.answerer.answer(found, rows, moment)
 
     def _read(self, prepared: _Prepared, keys: Mapping[str, KeyColumn]) -> list[list[bytes | None]]:
-        found = []
+        found, packed = [], {}
         for lookup, snapshot in zip(prepared.plan.lookups, prepared.tables, strict=True):
-            packed = pack_keys([key.kind for key in lookup.keys], [keys[key.name].values for key in lookup.keys])
-            rows = self._online.read(snapshot.table.uid, packed)
+            if lookup.keys not in packed:
+                columns = [keys[key.name].values for key in lookup.keys]
+                packed[lookup.keys] = pack_keys([key.kind for key in lookup.keys], columns)
+            rows = self._online.read(snapshot.table.uid, packed[lookup.keys])
             if rows is None:
                 name = table_name(lookup.table)
                 raise NotPublished(f"{name} is not online; publish it first", table=name)

@@ -111,14 +111,13 @@ class Unpacked:
         self._fixed = fixed
         self._ends: npt.NDArray[np.int64] | None = None
 
-    def nulls(self, column: int) -> Matrix:
-        """Returns k bytes, 1 where the value is null."""
-        return self._fixed[:, _HEAD + column]
+    def nulls(self, columns: Sequence[int]) -> Matrix:
+        """Returns k × len(columns) bytes, 1 where the value is null."""
+        return self._fixed[:, [_HEAD + column for column in columns]]
 
-    def numbers(self, column: int) -> np.ndarray:
-        """Returns k numbers of a column that is no text."""
-        dtype, place = DTYPES[self._layout.kinds[column]], self._layout.at[column]
-        return np.ascontiguousarray(self._fixed[:, place : place + dtype.itemsize]).view(dtype)[:, 0]
+    def numbers(self, places: npt.NDArray[np.intp], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Returns k × m numbers, whose bytes are at m × itemsize places of a row."""
+        return np.ascontiguousarray(self._fixed[:, places]).view(dtype)
 
     def texts(self, column: int) -> list[bytes]:
         """Returns k texts."""

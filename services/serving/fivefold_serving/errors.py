@@ -7,7 +7,6 @@ from fivefold_runtime.errors import (
     FieldViolation,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     Unavailable,
 )
 
@@ -64,9 +63,3 @@ class WorkerUnavailable(Unavailable):
     """The process that predicts for this model ended; the next call starts it again."""
 
     reason = "SERVICE_UNAVAILABLE"
-
-
-class CacheFull(ResourceExhausted):
-    """No room for a model's files."""
-
-    reason = "STORAGE_FULL"

@@ -123,18 +123,17 @@ def _check_names(loaded: Loaded, given: Given, lacking: Sequence[Column]) -> Non
     keys = {key.name for key in spec.keys} if spec else set()
     for name in sorted(given.names - known - keys):
         raise InputMismatch.of(name, "an unknown column", f"one of {_listed(sorted(known | keys))}")
-    if not lacking:
-        return
     features = {feature.name for feature in spec.features} if spec else set()
+    wanted = [column.name for column in lacking if column.name in features]
+    for name in sorted(keys - given.names) if wanted else ():
+        raise LookupKeyMissing(
+            f"column {name!r} is missing: {len(wanted)} features, such as {wanted[0]!r}, are looked up by it",
+            column=name,
+            feature=wanted[0],
+        )
     for column in lacking:
         if column.name not in features:
             raise InputMismatch.of(column.name, "no such column", f"a column of type {column.type}")
-    for name in sorted(keys - given.names):
-        raise LookupKeyMissing(
-            f"column {name!r} is missing: {len(lacking)} features, such as {lacking[0].name!r}, are looked up by it",
-            key=name,
-            feature=lacking[0].name,
-        )
 
 
 def _looked_up(

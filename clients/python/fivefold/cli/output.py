@@ -80,28 +80,42 @@ def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
             table.add_row(*(cell.replace("[", "\\[") for cell in cells))
         Console().print(table)
         return
-    widths = [max(len(cells[place]) for cells in [list(names), *body]) for place in range(len(names))]
-    for cells in [[name.replace("_", " ").upper() for name in names], *body]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    for line in _aligned(names, body):
+        print(line)
+
+
+def _aligned(names: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a plain table with a header."""
+    lines = [[name.replace("_", " ").upper() for name in names], *body]
+    widths = [max(len(cells[place]) for cells in lines) for place in range(len(names))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in lines]
 
 
 def _card(data: Mapping[str, Any], indent: str = "") -> None:
-    """Prints one thing, a line for each field that is set; nested things below, tables for lists of them."""
-    fields = {name: value for name, value in data.items() if value not in (None, "", [], (), {}) and name != "etag"}
+    """Prints one thing: a line for each field that is set, what is nested below it, lists of things as tables."""
+    fields = {name: value for name, value in data.items() if _is_set(value) and name != "etag"}
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        label = name.replace("_", " ").ljust(width)
-        if isinstance(value, Mapping) and not any(value.values()):
-            continue
+        label = indent + name.replace("_", " ").ljust(width)
         if isinstance(value, list) and isinstance(value[0], Mapping):
-            print(f"{indent}{label}")
-            for item in value:
-                print(f"{indent}  {text({key: part for key, part in item.items() if part not in ('', None, [], {})})}")
+            print(label.rstrip())
+            names = [key for key in value[0] if any(_is_set(item[key]) for item in value)]
+            for line in _aligned(names, [[text(item[key]) for key in names] for item in value]):
+                print(f"{indent}  {line}")
+        elif isinstance(value, Mapping) and (len(text(value)) > 80 or any(isinstance(v, list) for v in value.values())):
+            print(label.rstrip())
+            _card(value, f"{indent}  ")
         else:
-            lines = text(value).splitlines() or [""]
-            print(f"{indent}{label}  {lines[0]}")
-            for line in lines[1:]:
-                print(f"{indent}{' ' * width}  {line}")
+            first, *rest = text(value).splitlines() or [""]
+            print(f"{label}  {first}")
+            for line in rest:
+                print(f"{' ' * len(label)}  {line}")
+
+
+def _is_set(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_is_set(item) for item in value.values())
+    return value not in (None, "", [], (), False)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:

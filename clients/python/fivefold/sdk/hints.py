@@ -45,7 +45,6 @@ BY_REASON = {
     "MODEL_LOADING": "the version is being loaded: try again in a moment",
     "MODEL_REFUSED": "`fivefold serve status` says why; what was live stays live",
     "INPUT_MISMATCH": "see the model's inputs with `fivefold models show MODEL/VERSION`",
-    "NO_FEATURE_SPEC": "give all the model's inputs, or train it from a training set",
 }
 
 BY_CODE = {
