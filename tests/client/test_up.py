@@ -233,6 +233,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, base: int) -> Non
     assert refused.stderr.startswith(f"fivefold: cannot use the data folder {tmp_path}/file/data: ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_found_before_anything_is_written(tmp_path: Path, base: int) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        refused = command("up", "--data", str(tmp_path / "data"), "--port", str(base))
+        left = list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert (refused.returncode, left) == (1, [])
+    assert refused.stderr.startswith(f"fivefold: only 1 MB are free at {tmp_path}/data; a start needs 100 MB\n")
+
+
 def test_with_auth_only_a_token_lets_callers_in(data: Path, base: int) -> None:
     assert command("up", "--data", str(data), "--port", str(base), "--detach", "--auth").returncode == 0
     url = f"127.0.0.1:{base}"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features.online import Published, Rows
 from fivefold_features.online.sqlite import SqliteOnline
 from fivefold_features.store.sql import MIGRATIONS, SqlStore
 from fivefold_features.sweeping import Sweeper
@@ -120,6 +121,23 @@ def test_a_publish_that_failed_after_its_write_is_made_up_by_the_same_call_sent_
     assert client.table("x").current_version == 1
     assert client.write("x", frame([1], value=7), request_id="once").version == 1
     assert unpacked(client.online("s", {"k": [1]})) == {"v": [7]}
+
+
+def test_a_reset_keeps_what_was_written_while_it_ran(start: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = start()
+    make(client, publish_on_write=True)
+    client.write("x", frame([1], value=1))
+    write = SqliteOnline.write
+
+    def overtaken(self: SqliteOnline, table: str, base: int, rows: Rows, *, replace: bool) -> Published:
+        if replace:
+            client.write("x", frame([2], value=2))
+        return write(self, table, base, rows, replace=replace)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteOnline, "write", overtaken)
+        client.publish("x", reset=True)
+    assert unpacked(client.online("s", {"k": [1, 2]})) == {"v": [1, 2]}
 
 
 def test_of_concurrent_writers_all_rows_are_kept_and_the_newest_is_online(start: Serve, online_url: str) -> None:

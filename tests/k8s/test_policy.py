@@ -84,6 +84,14 @@ def test_authentication_is_on(overlay: Overlay) -> None:
         assert environment(server(overlay, service))[f"FIVEFOLD_{service.upper()}_AUTH"] == "jwt", service
 
 
+def test_the_token_of_every_calling_service_has_a_level_where_it_calls(overlay: Overlay) -> None:
+    for caller, called in CALLS.items():
+        account = overlay.named("Deployment", caller)["spec"]["template"]["spec"]["serviceAccountName"]
+        for service in called:
+            levels = environment(server(overlay, service))[f"FIVEFOLD_{service.upper()}_STANDING_LEVELS"]
+            assert f"system:serviceaccount:fivefold:{account}=CAN_" in levels, (caller, service)
+
+
 def test_no_secret_is_written_down(overlay: Overlay) -> None:
     assert not overlay.of_kind("Secret")
     assert not re.search(r"://[^/\s]*:[^/\s]*@", overlay.text), "a URL with a password"
@@ -148,7 +156,7 @@ def test_sqlite_has_one_replica_a_disk_and_no_overlap(overlay: Overlay) -> None:
             assert on_disk and not database, service
             assert spec["replicas"] == 1 and spec["strategy"]["type"] == "Recreate", service
         elif service != "serving":
-            assert database and not on_disk, service
+            assert database and on_disk == (service == "automl"), service  # AutoML's spool
 
 
 def test_ray_wants_a_token_and_holds_no_other_secret(overlay: Overlay) -> None:

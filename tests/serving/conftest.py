@@ -18,7 +18,13 @@ from tests.serving import fitted
 from tests.serving.world import Server, World
 
 PLANES = pd.DataFrame(
-    {"carrier": ["AA", "B6"], "delay": [5.0, -3.0], "seats": [100, 200], "speed": [400.0, 380.0], "origin": ["JFK", None]}
+    {
+        "carrier": ["AA", "B6"],
+        "delay": [5.0, -3.0],
+        "seats": [100, 200],
+        "speed": [400.0, 380.0],
+        "origin": ["JFK", None],
+    }
 )
 
 

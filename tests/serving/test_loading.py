@@ -16,7 +16,7 @@ import yaml
 
 from fivefold.sdk.errors import FivefoldError
 from fivefold_serving import loader as loading
-from fivefold_serving.cache import Cache, FilesRefused
+from fivefold_serving.cache import Cache
 from fivefold_serving.loader import Loader, VersionRefused
 from fivefold_serving.versions import File, Version, digest_of
 from tests.serving.conftest import Packages
@@ -143,7 +143,9 @@ def test_a_pickle_is_never_opened(folder: Folder, tmp_path: Path) -> None:
     edited(folder, lambda it: it["flavors"]["sklearn"].update(serialization_format="pickle", pickled_model="model.pkl"))
     assert "only skops" in refused(folder, tmp_path)
     folder.contents["model.skops"] = folder.contents.pop("model.pkl")
-    edited(folder, lambda it: it["flavors"]["sklearn"].update(serialization_format="skops", pickled_model="model.skops"))
+    edited(
+        folder, lambda it: it["flavors"]["sklearn"].update(serialization_format="skops", pickled_model="model.skops")
+    )
     assert refused(folder, tmp_path) == "model.skops is no skops file"
     assert not Path("/tmp/fivefold-canary-of-a-test").exists()
 
@@ -232,7 +234,11 @@ def test_a_version_that_is_refused_is_named_with_its_reason_to_whoever_asks(worl
         entry = next(one for one in index.models if one.name == "hopeless")
         assert (entry.state, "no model package" in entry.reason) == ("UNAVAILABLE", True)
         with pytest.raises(grpc.RpcError) as failed:
-            call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="hopeless"), pb.RepositoryModelLoadResponse)
+            call(
+                "RepositoryModelLoad",
+                pb.RepositoryModelLoadRequest(model_name="hopeless"),
+                pb.RepositoryModelLoadResponse,
+            )
         assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert parse(failed.value)[0] == "MODEL_REFUSED"
     world.demote(version)

@@ -87,7 +87,12 @@ def test_the_server_and_its_models_describe_themselves(client: triton.InferenceS
     assert not client.is_model_ready("soon", "9")
     described = client.get_model_metadata("soon")
     assert {one.name: one.datatype for one in described.inputs} == DATATYPES
-    assert [one.name for one in described.outputs] == ["label", "probability_fine", "probability_late", "probability_soon"]
+    assert [one.name for one in described.outputs] == [
+        "label",
+        "probability_fine",
+        "probability_late",
+        "probability_soon",
+    ]
     assert (list(described.versions), described.platform) == (["1"], "compiled xgboost")
 
 
@@ -209,9 +214,7 @@ def test_contents_that_contradict_the_datatype_or_the_shape_are_refused(infer: A
         (asked(datatype="INT8", contents={"int_contents": [300]}), "a number beyond INT8"),
     ]:
         request.inputs.extend(
-            pb.ModelInferRequest.InferInputTensor(
-                name=name, datatype=kind, shape=[1], contents={field: [value]}
-            )
+            pb.ModelInferRequest.InferInputTensor(name=name, datatype=kind, shape=[1], contents={field: [value]})
             for name, kind, field, value in [
                 ("seats", "INT64", "int64_contents", 1),
                 ("speed", "FP32", "fp32_contents", 1.0),

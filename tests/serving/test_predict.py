@@ -132,7 +132,9 @@ def test_a_wrong_column_is_named_with_what_came_and_what_was_expected(
     stub: ServingServiceStub, change: dict[str, Any], column: str, came: str, expected: str
 ) -> None:
     given = {name: values for name, values in (rows(1) | change).items() if values is not None}
-    request = pb.PredictRequest(model="models/minutes", columns=[message(name, values) for name, values in given.items()])
+    request = pb.PredictRequest(
+        model="models/minutes", columns=[message(name, values) for name, values in given.items()]
+    )
     with pytest.raises(grpc.RpcError) as raised:
         stub.Predict(request)
     reason, facts = parse(raised.value)

@@ -156,7 +156,9 @@ def test_a_model_that_was_trained_with_none_takes_missing_text_as_none(tmp_path:
 
     frame = fitted.table()[["carrier", "origin"]].astype(object)
     frame = frame.where(frame.notna(), None)
-    native = Pipeline([("prepare", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)), ("model", fitted.boosted())])
+    native = Pipeline(
+        [("prepare", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)), ("model", fitted.boosted())]
+    )
     native.fit(frame, fitted.target("pair"))
     signature = Signature((Column("carrier", "string"), Column("origin", "string")))
     flavor.save(native, tmp_path / "package", signature=signature, input_example=frame.head())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,6 +105,13 @@ def until(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
         pause.wait(0.02)
+
+
+def free_port() -> int:
+    """Returns a port that was free a moment ago, for a server that has to come back under its address."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def client_of(**addresses: str) -> Client:

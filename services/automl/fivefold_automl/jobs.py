@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 
 from fivefold_automl.parts import Parts
 from fivefold_automl.store.jobs import JobStore
+
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 5.0  # after a job that was interrupted by its own store
 
 
 class Jobs:
@@ -61,5 +66,9 @@ class Jobs:
 
             try:
                 JobRun(job, self._parts, self._signals[job], self._stopping).run()
-            finally:
+            except Exception:  # Its own store failed it, as on a full disk: the journal stands, so it goes on later.
+                log.exception("job interrupted; trying again", extra={"job": job})
+                self._stopping.wait(_AGAIN_SECONDS)
+                self._queue.put(job)
+            else:
                 del self._signals[job]

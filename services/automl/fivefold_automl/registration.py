@@ -14,6 +14,7 @@ from fivefold_automl.store.jobs import JobStore
 from fivefold_automl.store.records import JobRecord, TrialRecord, TrialState
 from fivefold_runtime import calls
 from fivefold_runtime.errors import Unavailable
+from fivefold_runtime.ids import new_id
 
 _LOG_SECONDS = 20.0  # that a trial may still need to be in tracking
 
@@ -52,7 +53,7 @@ class Registration:
                 job=job_name(job),
             ),
         )
-        return self.registry.create_version(model, version, request), trial
+        return self.registry.create_version(model, version, request or new_id()), trial
 
     def _trial(self, job: JobRecord, number: int) -> TrialRecord:
         """Returns the trial, once all of it is in tracking."""

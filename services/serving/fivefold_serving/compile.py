@@ -48,13 +48,9 @@ def run(package: Path, out: Path) -> None:
 
 def _root(native: Native, writer: estimators.Writer) -> dict[str, Any]:
     model = native.model
-    names = list(getattr(model, "feature_names_in_", ())) if native.flavor == "sklearn" else []
     by_name = {column.name: column for column in native.signature.inputs}
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        raise PackageInvalid(f"the model reads column {missing[0]!r}, which its signature lacks")
     features: list[Feature] = []
-    for name in names or by_name:
+    for name in native.names or by_name:
         kind = by_name[name].type
         if kind in ("timestamp", "date"):
             raise NotCompilable(f"column {name!r} of type {kind} has no compiled form")

@@ -33,6 +33,7 @@ class Native:
 
     task     "classification" or "regression"
     classes  labels in the order of the answers' columns
+    names    columns that a scikit-learn model reads, in order; empty: all of the signature
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,6 +49,10 @@ class Native:
             raise PackageInvalid("MLmodel has no signature, so inputs cannot be checked")
         self.model = FLAVORS[self.flavor](folder)
         self.signature: Signature = self.package.signature
+        self.names = list(getattr(self.model, "feature_names_in_", ())) if self.flavor == "sklearn" else []
+        lacking = set(self.names) - {column.name for column in self.signature.inputs}
+        if lacking:
+            raise PackageInvalid(f"the model reads column {min(lacking)!r}, which its signature lacks")
         self.missing_text = _missing_text(self.model)
         self.classes, self.task = self._labels()
 

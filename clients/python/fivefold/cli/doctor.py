@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +32,7 @@ def doctor(data: str, output: str) -> int:
 
     folder = Folder(data)
     running = report(folder)
-    checks = [_python(), *_packages(), _disk(folder.path)]
+    checks = [_python(), *_packages(), _disk(folder)]
     checks += _services(running) if running["running"] else _ports()
     show(checks, output, ("check", "value", "limit", "verdict"))
     return OK if all(check["verdict"] in ("ok", "-") for check in checks) else REFUSED
@@ -55,11 +53,10 @@ def _packages() -> list[dict[str, Any]]:
     return found + [_check(name, _version(name), "ok" if _version(name) else "-") for name in _LIBRARIES]
 
 
-def _disk(folder: Path) -> dict[str, Any]:
-    there = next(parent for parent in [folder, *folder.parents] if parent.exists())
-    free = shutil.disk_usage(there).free / 1e9
+def _disk(folder: Folder) -> dict[str, Any]:
+    free = folder.free_bytes() / 1e9
     return _check(
-        f"disk at {folder}", f"{free:.1f} GB free", "ok" if free >= _FREE_GB else "low", f">= {_FREE_GB:g} GB"
+        f"disk at {folder.path}", f"{free:.1f} GB free", "ok" if free >= _FREE_GB else "low", f">= {_FREE_GB:g} GB"
     )
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from fivefold.cli import processes
 from fivefold.cli.failures import Failure
 
 DEFAULT = "fivefold-data"
+_LEAST_BYTES = 100_000_000  # free at a start
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Folder:
         """Returns where a service's own token is."""
         return self.keys / f"{service}.token"
 
+    def free_bytes(self) -> int:
+        """Returns the free space where the folder is, or will be."""
+        there = next(folder for folder in (self.path, *self.path.parents) if folder.is_dir())
+        return shutil.disk_usage(there).free
+
     def instance(self) -> Instance | None:
         """Returns what runs, or ran when it was killed; None when nothing does."""
         try:
@@ -102,6 +109,14 @@ class Folder:
     def forget(self) -> None:
         """Records that nothing runs."""
         (self.path / "state.json").unlink(missing_ok=True)
+
+    def refuse_if_full(self) -> None:
+        """Raises Failure when there is too little space for a start: a service could not even log why it fails."""
+        if self.free_bytes() < _LEAST_BYTES:
+            raise Failure(
+                f"only {self.free_bytes() / 1e6:.0f} MB are free at {self.path}; a start needs {_LEAST_BYTES / 1e6:.0f} MB",
+                "free some space, or choose another folder with --data",
+            )
 
     def refuse_if_busy(self) -> None:
         """Raises Failure when another instance runs from this folder, or has left services behind. Changes nothing."""

@@ -99,7 +99,7 @@ def _card(data: Mapping[str, Any], indent: str = "") -> None:
         label = indent + name.replace("_", " ").ljust(width)
         if isinstance(value, list) and isinstance(value[0], Mapping):
             print(label.rstrip())
-            names = [key for key in value[0] if any(_is_set(item[key]) for item in value)]
+            names = [key for key in value[0] if _is_column([item[key] for item in value]) and key != "etag"]
             for line in _aligned(names, [[text(item[key]) for key in names] for item in value]):
                 print(f"{indent}  {line}")
         elif isinstance(value, Mapping) and (len(text(value)) > 80 or any(isinstance(v, list) for v in value.values())):
@@ -110,6 +110,16 @@ def _card(data: Mapping[str, Any], indent: str = "") -> None:
             print(f"{label}  {first}")
             for line in rest:
                 print(f"{' ' * len(label)}  {line}")
+
+
+def _is_column(values: Sequence[Any]) -> bool:
+    """Says whether values fit into a column of a table: some are set, and none has parts with parts of their own."""
+    return any(map(_is_set, values)) and not any(map(_is_deep, values))
+
+
+def _is_deep(value: Any) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(isinstance(part, (Mapping, list)) for part in parts)
 
 
 def _is_set(value: Any) -> bool:

@@ -56,7 +56,7 @@ def ray_state(folder: Folder, instance: Instance) -> str:
 
     token_file = str(folder.token_file("automl")) if instance.auth else ""
     try:
-        with connect(f"127.0.0.1:{instance.base}", token="", token_file=token_file, timeout=5.0) as client:
+        with connect(f"127.0.0.1:{instance.base}", token="", token_file=token_file, tls_ca="", timeout=5.0) as client:
             cluster = client.automl.cluster()
     except FivefoldError as error:
         return f"Ray: not known ({error.message})"
@@ -79,13 +79,12 @@ def _asked(folder: Folder, instance: Instance, member: Member) -> dict[str, Any]
 
 
 def _health(member: Member) -> str:
-    from fivefold.sdk.client import access_from
     from fivefold.sdk.errors import FivefoldError
-    from fivefold.sdk.transport import Transport
+    from fivefold.sdk.transport import Access, Transport
 
     if not member.is_alive():
         return "STOPPED"
-    transport = Transport(member.service, member.address, access_from(timeout=3.0))
+    transport = Transport(member.service, member.address, Access(timeout=3.0))
     try:
         return transport.health(3.0)
     except FivefoldError:

@@ -51,6 +51,7 @@ class Supervisor:
         services.check_packages()
         self._folder.refuse_if_busy()
         services.check_ports(self._base)
+        self._folder.refuse_if_full()
 
     def run(self, on_ready: Callable[[Instance, float], None]) -> None:
         """Starts everything, calls `on_ready` (the instance, seconds until all answered), returns when told to stop.
@@ -206,13 +207,12 @@ def _exited(process: subprocess.Popen[bytes]) -> bool:
 
 def _state(member: Member) -> str:
     """Returns what a service says of itself; "" while it does not answer."""
-    from fivefold.sdk.client import access_from
     from fivefold.sdk.errors import FivefoldError
-    from fivefold.sdk.transport import Transport
+    from fivefold.sdk.transport import Access, Transport
 
     if not services.is_listening(member.port):
         return ""
-    transport = Transport(member.service, member.address, access_from(timeout=5.0))
+    transport = Transport(member.service, member.address, Access(timeout=5.0))
     try:
         return transport.health(5.0)
     except FivefoldError:

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import signal
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import fivefold
+from fivefold.cli.failures import Failure
+from fivefold.cli.instance import Folder
 from fivefold.demo import flights, replay, search, swap, tables
 from fivefold.demo.installation import Installation
 from fivefold.demo.story import Failed, Story
@@ -39,13 +42,15 @@ class Options:
 
 def main(options: Options) -> int:
     """Runs the demo; returns the exit code: 0 when every promise was kept, 1 when one was not."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)  # so that what was started is stopped, as on Ctrl-C
     story = Story()
     print("Will this flight arrive more than 15 minutes late?  Data to predictions by key, on five services.")
     try:
         _own_folder(options.data)
         with Installation(options.data / "services", options.port) as installation:
             story.say(f"five services answer at {installation.address} after {installation.seconds:.1f} s")
-            with fivefold.connect(installation.address) as client:
+            with fivefold.connect(installation.address, token="", tls_ca="") as client:
                 report = _steps(story, client, options)
         (options.data / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     except Failed as failure:
@@ -120,6 +125,10 @@ def _same_online_and_offline(story: Story, client: Client, replayed: replay.Repl
     story.check(apart < 1e-9, f"online and offline features give the same {len(labels)} predictions (no skew)")
 
 
+def _interrupted(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def _own_folder(folder: Path) -> None:
     """Makes the demo's folder; replaces an earlier demo's.
 
@@ -127,6 +136,10 @@ def _own_folder(folder: Path) -> None:
     """
     if folder.exists() and not (folder / MARKER).exists():
         raise Failed(f"{folder} exists and is not an earlier demo's folder; choose another with --data")
+    try:
+        Folder(folder / "services").refuse_if_busy()
+    except Failure as error:
+        raise Failed(str(error)) from None
     try:
         if folder.exists():
             shutil.rmtree(folder)

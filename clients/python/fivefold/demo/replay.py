@@ -10,6 +10,7 @@ from fivefold.demo.search import MODEL
 from fivefold.demo.story import Failed, Story
 from fivefold.demo.tables import ASKED, REQUEST, TARGET, Source
 from fivefold.sdk.client import Client
+from fivefold.sdk.errors import FivefoldError
 from fivefold.sdk.serving import Prediction
 
 BATCH_ROWS = 5000
@@ -32,14 +33,11 @@ def until_served(client: Client, version: str) -> float:
     Raises Failed when that takes a minute, or when serving refuses the version.
     """
     began = time.monotonic()
-    while time.monotonic() - began < PATIENCE_SECONDS:
-        for served in client.serving.served_models():
-            if served.model_version == version and served.state == "REFUSED":
-                raise Failed(f"serving refused {version}: {served.reason}")
-            if served.model_version == version and served.state == "LIVE":
-                return time.monotonic() - began
-        time.sleep(0.05)
-    raise Failed(f"serving did not pick up {version} within {PATIENCE_SECONDS} seconds")
+    try:
+        client.serving.wait(version, PATIENCE_SECONDS)
+    except FivefoldError as error:
+        raise Failed(f"serving did not pick up {version}: {error.message}") from None
+    return time.monotonic() - began
 
 
 def day(story: Story, client: Client, tables: list[Source], flights: pd.DataFrame, when: date) -> Replayed:

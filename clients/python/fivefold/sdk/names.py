@@ -33,11 +33,6 @@ def model_or_version(name: str) -> str:
     return version(name) if "/" in name.removeprefix("models/") else full("models", name)
 
 
-def model_of(name: str) -> str:
-    """Returns "models/churn" for a version's or a request's name."""
-    return "/".join(name.split("/")[:2])
-
-
 def short(name: str) -> str:
     """Returns what people type: "churn" for "models/churn", "churn/3" for "models/churn/versions/3"."""
     return "/".join(name.split("/")[1::2])

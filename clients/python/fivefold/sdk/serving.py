@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from fivefold.sdk import columns as plain
+from fivefold.sdk.errors import DeadlineExceeded, FailedPrecondition
 from fivefold.sdk.extras import need
 from fivefold.sdk.names import full
+from fivefold.sdk.names import version as full_version
 from fivefold.sdk.records import Listing, Record
 from fivefold.sdk.times import to_timestamp
 from fivefold.sdk.transport import Transport
 from fivefold.serving.v1 import serving_pb2 as pb
 from fivefold.serving.v1.serving_pb2_grpc import ServingServiceStub
+
+_ASK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +108,28 @@ class Serving:
             with_features=with_features,
         )
         return Prediction(self._transport.call(self._stub.Predict, request))
+
+    def wait(self, version: str, timeout: float = 60.0) -> ServedModel:
+        """Returns when a version answers, which is seconds after its promotion.
+
+        version  "churn/3" or "models/churn/versions/3"
+        timeout  seconds
+
+        Raises FailedPrecondition (MODEL_REFUSED) when the server refuses the version, DeadlineExceeded.
+        """
+        name = full_version(version)
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            for served in self.served_models():
+                if served.model_version == name and served.state == "LIVE":
+                    return served
+                if served.model_version == name and served.state == "REFUSED":
+                    facts = {"model_version": name}
+                    raise FailedPrecondition(f"{name} is refused: {served.reason}", reason="MODEL_REFUSED", facts=facts)
+            time.sleep(_ASK_SECONDS)
+        raise DeadlineExceeded(
+            f"{name} did not answer within {timeout:g} s", hint="is it in Production? see `fivefold serve status`"
+        )
 
     def served_models(self) -> Listing[ServedModel]:
         """Lists the versions that are served, being loaded, kept ready or refused, by model and version."""

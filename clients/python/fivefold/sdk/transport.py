@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -73,12 +73,6 @@ class Access:
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
-
-
-class Page(Protocol):
-    """An answer that may have more pages."""
-
-    next_page_token: str
 
 
 class Transport:

@@ -1,0 +1,232 @@
+"""What is in Production is live: swaps under load, rollbacks, refusals, and a registry that goes away."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fivefold.sdk.errors import FivefoldError
+from fivefold_registry import __main__ as registry
+from fivefold_runtime.server import Server as RuntimeServer
+from tests.serving import fitted
+from tests.serving.conftest import Packages
+from tests.serving.world import Server, World, client_of, row, until
+
+
+def asked(count: int = 1) -> dict[str, list[Any]]:
+    given = row(0, count)
+    return given | {"jet": [None if value is None else bool(value) for value in given["jet"]]}
+
+
+@pytest.fixture(scope="module")
+def server(world: World) -> Iterator[Server]:
+    with world.serve("serving-following") as running:
+        yield running
+
+
+class Callers:
+    """Clients that predict without a pause until they are stopped, and what they were answered."""
+
+    def __init__(self, server: Server, model: str, count: int = 4) -> None:
+        self.answers: Counter[tuple[str, float]] = Counter()
+        self.failures: list[str] = []
+        self.order: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(server, model)) for _ in range(count)]
+
+    def __enter__(self) -> Callers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, server: Server, model: str) -> None:
+        with client_of(serving=server.running.address) as client:
+            while not self._stop.is_set():
+                try:
+                    answer = client.serving.predict(model, asked())
+                except FivefoldError as error:
+                    self.failures.append(str(error))
+                    continue
+                self.order.append(answer.model_version)
+                self.answers[answer.model_version, round(next(iter(answer.outputs.values()))[0], 9)] += 1
+
+
+def test_swaps_under_load_fail_nothing_and_every_answer_is_of_exactly_one_version(
+    world: World, server: Server, packages: Packages
+) -> None:
+    names = ["ridge", "tree number"]
+    versions = [world.version("swapped", packages.of(name)) for name in names]
+    world.promote(versions[0])
+    server.until(versions[0])
+    wanted = {
+        (version, round(float(fitted.pipeline(name).predict(fitted.table().head(1))[0]), 9))
+        for version, name in zip(versions, names, strict=True)
+    }
+    with Callers(server, "swapped") as callers:
+        for swap in range(1, 21):
+            version = versions[swap % 2]
+            world.promote(version)
+            server.until(version)
+            seen = len(callers.order)
+            until(lambda seen=seen: len(callers.order) > seen + 20, "calls go on")  # type: ignore[misc]
+    assert not callers.failures
+    assert set(callers.answers) == wanted
+    assert all(count > 20 for count in callers.answers.values())
+
+
+def test_a_rollback_brings_the_kept_version_back_without_loading_it_again(
+    world: World, server: Server, packages: Packages
+) -> None:
+    first, second = (world.version("back", packages.of(name)) for name in ("ridge", "tree number"))
+    for version in (first, second):
+        world.promote(version)
+        server.until(version)
+    assert server.state(first) == "STANDBY"
+    kept = server.running.app.background[0]._table.entries["back"].standby  # type: ignore[attr-defined]
+    world.client.registry.roll_back("back")
+    server.until(first)
+    assert server.running.app.background[0]._table.entries["back"].live is kept  # type: ignore[attr-defined]
+    assert server.state(second) == "STANDBY"
+
+
+def test_a_version_that_cannot_be_loaded_never_replaces_the_one_that_answers(
+    world: World, server: Server, packages: Packages, tmp_path: Path
+) -> None:
+    good = world.version("steady", packages.of("ridge"))
+    world.promote(good)
+    server.until(good)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "MLmodel").write_text("flavors: {sklearn: {}}")
+    bad = world.version("steady", tmp_path / "bad")
+    with Callers(server, "steady") as callers:
+        world.promote(bad)
+        server.until(bad, "REFUSED")
+        assert server.state(good) == "LIVE"
+        seen = len(callers.order)
+        until(lambda: len(callers.order) > seen + 20, "calls go on")
+    assert not callers.failures
+    assert {version for version, _ in callers.answers} == {good}
+    better = world.version("steady", packages.of("tree number"))
+    world.promote(better)
+    server.until(better)
+    assert server.state(bad) == ""
+
+
+def test_a_file_that_rots_in_the_registry_is_refused_and_the_old_version_stays(
+    world: World, server: Server, packages: Packages, tmp_path: Path
+) -> None:
+    good = world.version("rotting", packages.of("ridge"))
+    world.promote(good)
+    server.until(good)
+    folder = tmp_path / "rotten"
+    fitted.save("tree number", folder)
+    (folder / "notes.txt").write_text("only in this version")
+    version = world.client.registry.get_version(world.version("rotting", folder))
+    digest = next(file.sha256 for file in version.files if file.path == "notes.txt")
+    stored = next(path for path in world.folder.rglob(f"registry/objects/**/{digest}"))
+    stored.chmod(0o600)
+    stored.write_text("changed by someone...")
+    world.promote(version.name)
+    server.until(version.name, "REFUSED")
+    assert "notes.txt" in server.served(version.name).reason
+    assert server.client.serving.predict("rotting", asked()).model_version == good
+
+
+def test_of_several_versions_in_production_the_highest_number_answers(
+    world: World, server: Server, packages: Packages
+) -> None:
+    first, second = (world.version("several", packages.of("ridge")) for _ in range(2))
+    for version in (second, first):
+        world.client.registry.transition(version, "Production")
+    server.until(second)
+    world.demote(second)
+    server.until(first)
+
+
+def test_a_model_that_left_production_is_not_served_and_comes_back(
+    world: World, server: Server, packages: Packages
+) -> None:
+    version = world.version("leaving", packages.of("ridge"))
+    world.promote(version)
+    server.until(version)
+    world.demote(version)
+    server.until(version, "STANDBY")
+    with pytest.raises(FivefoldError) as raised:
+        server.client.serving.predict("leaving", asked())
+    assert raised.value.reason == "MODEL_NOT_SERVED"
+    world.promote(version)
+    server.until(version)
+
+
+def test_a_call_while_the_first_version_is_loaded_is_told_to_come_back(
+    world: World, server: Server, packages: Packages
+) -> None:
+    version = world.version("arriving", packages.of("ridge"))
+    world.promote(version)
+    server.until(version, "LOADING")
+    with pytest.raises(FivefoldError) as raised:
+        server.client.serving.predict(
+            "arriving",
+            asked(),
+        )
+    assert raised.value.reason == "MODEL_LOADING"
+    server.until(version)
+
+
+class Restartable:
+    """A registry on one address that is stopped and started."""
+
+    def __init__(self, folder: Path, tracking: str) -> None:
+        self._config = registry.Config(listen=f"127.0.0.1:{free_port()}", data=str(folder), tracking=tracking)
+        folder.mkdir()
+        self.address = self._config.listen
+        self.start()
+
+    def start(self) -> None:
+        self._server = RuntimeServer(self._config, registry.build(self._config))
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.close()
+
+
+def test_while_the_registry_is_away_all_is_served_and_afterwards_it_catches_up(
+    world: World, packages: Packages, tmp_path: Path
+) -> None:
+    own = Restartable(tmp_path / "registry", world.tracking.address)
+    with client_of(tracking=world.tracking.address, registry=own.address) as client:
+        alone = World(tmp_path, world.tracking, world.features, world.registry, client, world.stack)
+        first, second = (alone.version("kept", packages.of(name)) for name in ("ridge", "tree number"))
+        alone.promote(first)
+        with alone.serve("one", registry=own.address) as server:
+            server.until(first)
+            with Callers(server, "kept", 2) as callers:
+                own.stop()
+                until(lambda: not server.client.serving.state().registry_connected, "the server knows that it is alone")
+                seen = len(callers.order)
+                until(lambda: len(callers.order) > seen + 50, "calls are answered without a registry")
+                own.start()
+                alone.promote(second)
+                server.until(second)
+            assert not callers.failures
+        own.stop()
+        with alone.serve("two", registry=own.address) as empty:
+            assert empty.running.app.ready() == "the registry has not answered yet"
+            with alone.serve("one", registry=own.address) as again:
+                again.until(second)
+                assert again.client.serving.predict("kept", asked()).model_version == second
+                assert again.running.app.ready() == ""
+                own.start()
+                until(lambda: again.client.serving.state().registry_connected, "the registry is found again")
+            empty.until(second)
+        own.stop()
