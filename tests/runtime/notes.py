@@ -138,6 +138,8 @@ class NotesServicer:
             self.gate.wait(30)
         elif request.text == "hang":
             threading.Event().wait()
+        elif request.text == "unbuilt":
+            raise NotImplementedError
         elif request.text == "fail":
             raise ValueError("secret /etc/passwd SELECT * FROM x")
         elif request.text == "refuse":

@@ -57,6 +57,12 @@ def test_an_unexpected_exception_leaves_without_its_text_but_is_logged_with_its_
     assert "secret /etc/passwd" in str(record.exc_info[1])
 
 
+def test_what_is_not_built_yet_says_so(stub):
+    with refused("NOT_SUPPORTED") as refusal:
+        stub.Act(pb.Note(text="unbuilt"))
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+
+
 @pytest.mark.parametrize(("text", "reason"), [("fail", "INTERNAL"), ("refuse", "FIELD_INVALID")])
 def test_a_stream_that_fails_while_it_is_iterated_ends_with_a_mapped_error(stub, text, reason):
     answers = []
@@ -114,6 +120,22 @@ def test_a_method_that_is_not_there_is_unimplemented(running):
     with pytest.raises(grpc.RpcError) as caught:
         raw(running, "NoSuchMethod")(b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_method_that_this_server_does_not_do_says_so(tmp_path):
+    def without(config):
+        app = build(config)
+        for notes in app.servicers.values():
+            notes.Act = unsupported
+        return app
+
+    def unsupported(request, context):
+        raise NotImplementedError
+
+    with serve(without, Config(data=str(tmp_path))) as running:
+        with refused("NOT_SUPPORTED") as refusal:
+            notes_pb2_grpc.NotesServiceStub(running.channel).Act(pb.Note())
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_message_beyond_the_limit_is_refused_and_the_server_goes_on(tmp_path):

@@ -14,7 +14,8 @@ from notes_stubs import notes_pb2 as pb
 from notes_stubs import notes_pb2_grpc
 from processes import Process
 
-from fivefold_runtime.mutation import RequestIdReused, RequestRunning, mutation, once
+from fivefold_runtime import faults
+from fivefold_runtime.mutation import RequestIdReused, RequestRunning, forget_running, mutation, once
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import SettableClock, serve
 
@@ -117,7 +118,7 @@ def test_once_runs_slow_work_once_and_refuses_the_second_while_it_runs(database)
     assert len(runs) == 1
 
 
-def test_once_lets_failed_and_abandoned_work_run_again(database, clock):
+def test_once_lets_failed_work_run_again(database):
     def fail():
         raise KeyError
 
@@ -125,28 +126,33 @@ def test_once_lets_failed_and_abandoned_work_run_again(database, clock):
         once(database, asked(), fail)
     assert once(database, asked(), lambda: pb.Note(text="second")).text == "second"
 
-    abandoned = asked(request_id="abandoned")
-    database_that_dies = _WithoutCleanUp(database)
-    with pytest.raises(KeyError):
-        once(database_that_dies, abandoned, fail)
-    with pytest.raises(RequestRunning):
-        once(database, abandoned, lambda: pb.Note())
+
+def test_once_lets_abandoned_work_run_again_after_a_while_or_when_told_that_nobody_works_on_it(database, clock):
+    def abandon(request_id: str):
+        with pytest.raises(faults.StoreUnavailable):
+            once(WithoutCleanUp(database), asked(request_id=request_id), WithoutCleanUp.write)
+        with pytest.raises(RequestRunning):
+            once(database, asked(request_id=request_id), pb.Note)
+        return asked(request_id=request_id)
+
+    waited = abandon("waited")
     clock.advance(timedelta(minutes=11))
-    assert once(database, abandoned, lambda: pb.Note(text="taken over")).text == "taken over"
+    assert once(database, waited, lambda: pb.Note(text="taken over")).text == "taken over"
+    freed = abandon("freed")
+    forget_running(database)
+    assert once(database, freed, lambda: pb.Note(text="at once")).text == "at once"
+    assert once(database, waited, pb.Note).text == "taken over"
 
 
-class _WithoutCleanUp:
-    """A database as a killed process leaves it: the claim is written, nothing after it."""
+class WithoutCleanUp:
+    """A database that goes away within the work, as it does for a server that is killed there: the claim stays."""
 
     def __init__(self, database):
-        self._database = database
-        self.clock, self.is_sqlite, self._ran = database.clock, database.is_sqlite, False
+        self.clock, self.is_sqlite, self.run = database.clock, database.is_sqlite, database.run
 
-    def run(self, work):
-        if not self._ran:
-            self._ran = True
-            return self._database.run(work)
-        return None
+    @staticmethod
+    def write():
+        raise faults.StoreUnavailable("gone")
 
 
 def test_an_answer_survives_kill_9(tmp_path):

@@ -154,8 +154,9 @@ def test_work_whose_deadline_passed_while_queued_never_runs(sqlite):
     with ThreadPoolExecutor(2) as callers:
         first = callers.submit(sqlite.run, slow)
         assert entered.wait(10)
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded) as late:
             callers.submit(hurried).result(30)
+        assert late.value.reason == "DEADLINE_EXCEEDED"
         hold.set()
         first.result(30)
     sqlite.run(lambda tx: None)

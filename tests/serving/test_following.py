@@ -15,7 +15,7 @@ from fivefold_registry import __main__ as registry
 from fivefold_runtime.server import Server as RuntimeServer
 from tests.serving import fitted
 from tests.serving.conftest import Packages
-from tests.serving.world import Server, World, client_of, row, until
+from tests.serving.world import Server, World, client_of, free_port, row, until
 
 
 def asked(count: int = 1) -> dict[str, list[Any]]:

@@ -30,7 +30,6 @@ _PREFIX = "ffr-"  # of temp folders: short, since Ray puts sockets below, whose 
 _LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is still there
 _RETRY_AFTER = 5.0  # seconds after a start that failed
 _JOIN_SECONDS = 120.0
-_MARK = "FIVEFOLD_RAY_TEMP"  # in the environment of Ray's processes, so that a later start knows them
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 _KEPT_PREFIXES = ("LC_", "PYTHON", "RAY_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "COVERAGE_")
 
@@ -150,7 +149,7 @@ class RayCluster:
         if self.embedded:
             self._temp = tempfile.mkdtemp(prefix=_PREFIX, dir=self._temp_root)
             self._note.write_text(json.dumps({"temp": self._temp}))
-        with _environment_of_ray(self._temp or ""):
+        with _without_credentials():
             ray = _imported()
 
             common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "fivefold"}
@@ -209,7 +208,7 @@ class RayCluster:
         except (OSError, ValueError, KeyError, TypeError):
             return
         if left.name.startswith(_PREFIX) and left.parent == Path(self._temp_root):
-            for process in _marked(left):
+            for process in _using(left):
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             shutil.rmtree(left, ignore_errors=True)
@@ -255,28 +254,26 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _environment_of_ray(temp: str) -> Iterator[None]:
-    """Keeps from Ray's processes, which inherit the environment, all that they do not need; marks them by `temp`."""
+def _without_credentials() -> Iterator[None]:
+    """Keeps from Ray's processes, which inherit the environment, all that they do not need."""
     whole = dict(os.environ)
     for name in whole:
         if name not in _KEPT and not name.startswith(_KEPT_PREFIXES):
             del os.environ[name]
-    os.environ[_MARK] = temp
     try:
         yield
     finally:
-        del os.environ[_MARK]
         os.environ.update(whole)
 
 
-def _marked(temp: Path) -> list[int]:
-    """Returns the processes of this user that were started for an embedded cluster with this temp folder."""
-    marked = []
+def _using(temp: Path) -> list[int]:
+    """Returns the processes that have a file open below a temp folder: Ray's write their logs there."""
+    using = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{_MARK}={temp}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                marked.append(int(folder.name))
-    return marked
+        with suppress(OSError):  # It ended meanwhile, or is another user's.
+            if any(os.readlink(file).startswith(f"{temp}/") for file in (folder / "fd").iterdir()):
+                using.append(int(folder.name))
+    return using
 
 
 def _join(address: str) -> subprocess.Popen[bytes]:
