@@ -20,7 +20,7 @@ class Odd:
     name: str
     place: int
     library: str = "sklearn.tree"
-    encoding: Encoding = Encoding.TREES
+    encoding: Encoding = Encoding.FILLED
 
     def space(self, problem: Problem) -> Space:
         return {"kind": Choice(tuple(range(100)))}

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -19,12 +20,10 @@ Run = Callable[..., Outcome]
 
 
 def test_the_list_of_commands_says_what_the_commands_say_of_themselves() -> None:
-    import click
-
     context = click.Context(root)
     for name, (_, _, about) in COMMANDS.items():
-        command = root.get_command(context, name)  # type: ignore[attr-defined]
-        assert command.name == name
+        command = root.get_command(context, name)
+        assert command is not None and command.name == name
         assert (command.help or "").splitlines()[0] == about
 
 

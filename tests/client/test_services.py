@@ -242,7 +242,7 @@ def test_watching_goes_on_from_any_position(client: Client, version: str) -> Non
     model = version.rpartition("/versions/")[0]
     events = client.registry.watch(models=[model])
     first = [next(events) for _ in range(3)]
-    events.close()
+    events.close()  # type: ignore[attr-defined]
     assert [event.type for event in first] == [
         "REGISTERED_MODEL_CREATED",
         "MODEL_VERSION_CREATED",
@@ -250,7 +250,7 @@ def test_watching_goes_on_from_any_position(client: Client, version: str) -> Non
     ]
     again = client.registry.watch(first[1].position, models=[model])
     assert next(again) == first[2]
-    again.close()
+    again.close()  # type: ignore[attr-defined]
 
 
 def test_records_print_what_is_set_and_nothing_else(client: Client) -> None:

@@ -64,7 +64,7 @@ def left_of(data: Path) -> list[str]:
             environment = (folder / "environ").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if str(data) in line or f"FIVEFOLD_MARK={data}" in environment:
+        if str(data) in line or f"TEST_MARK={data}" in environment:
             found.append(line)
     return found
 
@@ -104,7 +104,7 @@ def foreground(data: Path, base: int) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"FIVEFOLD_MARK": str(data)},
+        env=os.environ | {"TEST_MARK": str(data)},
     )
     try:
         yield process
@@ -124,7 +124,9 @@ def until_listening(process: subprocess.Popen[str], data: Path, service: str) ->
 
 
 def test_detached_services_answer_until_they_are_taken_down(data: Path, base: int) -> None:
-    up = command("up", "--data", str(data), "--port", str(base), "--detach", FIVEFOLD_TOKEN="secret")
+    up = command(
+        "up", "--data", str(data), "--port", str(base), "--detach", FIVEFOLD_TOKEN="secret", TEST_MARK=str(data)
+    )
     assert up.returncode == 0, up.stderr
     assert f"export FIVEFOLD_URL=127.0.0.1:{base}" in up.stdout
     found = status(data)
@@ -211,7 +213,9 @@ def test_a_pid_that_now_belongs_to_another_process_is_left_alone(data: Path) -> 
 
 
 def test_a_service_s_own_line_is_passed_on_and_nothing_stays(data: Path, base: int) -> None:
-    refused = command("up", "--data", str(data), "--port", str(base), "--detach", FIVEFOLD_REGISTRY_LISSEN="x")
+    refused = command(
+        "up", "--data", str(data), "--port", str(base), "--detach", FIVEFOLD_REGISTRY_LISSEN="x", TEST_MARK=str(data)
+    )
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "fivefold: unknown setting FIVEFOLD_REGISTRY_LISSEN. Did you mean FIVEFOLD_REGISTRY_LISTEN?",

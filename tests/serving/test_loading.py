@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ import pytest
 import yaml
 
 from fivefold.sdk.errors import FivefoldError
-from fivefold_serving import loader as loading
 from fivefold_serving.cache import Cache
 from fivefold_serving.loader import Loader, VersionRefused
 from fivefold_serving.versions import File, Version, digest_of
@@ -190,19 +190,27 @@ def test_files_that_are_no_model_package_are_refused(folder: Folder, tmp_path: P
     assert "MLmodel is not YAML" in refused(folder, tmp_path)
 
 
-def test_a_plan_that_answers_otherwise_than_the_native_model_is_not_used(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = loader(folder, tmp_path).load(folder.version())
-    assert right.about == "compiled linear"
-    honest = loading._compiled
+def test_a_plan_is_made_once_and_again_when_it_is_damaged(folder: Folder, tmp_path: Path) -> None:
+    assert loader(folder, tmp_path).load(folder.version()).about == "compiled linear"
+    (plan,) = tmp_path.rglob("plan.json")
+    made, content = plan.stat().st_mtime_ns, plan.read_bytes()
+    loader(folder, tmp_path).load(folder.version())
+    assert plan.stat().st_mtime_ns == made
+    plan.write_bytes(b"{}")
+    assert loader(folder, tmp_path).load(folder.version()).about == "compiled linear"
+    assert plan.read_bytes() == content
 
-    def wrong(package: Path, plans: Path) -> Any:
-        plan = honest(package, plans)
-        plan.root["intercepts"][0] += 1e-3  # type: ignore[index]
-        return plan
 
-    monkeypatch.setattr(loading, "_compiled", wrong)
+def test_a_plan_that_answers_otherwise_than_the_native_model_is_not_used(folder: Folder, tmp_path: Path) -> None:
+    loader(folder, tmp_path).load(folder.version())
+    (plan,) = tmp_path.rglob("plan.json")
+    wrong = json.loads(plan.read_text())
+    wrong["root"]["intercepts"][0] += 1e-3
+    plan.write_text(json.dumps(wrong))
+    (digests,) = tmp_path.rglob("digests.json")
+    digests.write_text(
+        json.dumps(json.loads(digests.read_text()) | {"plan.json": hashlib.sha256(plan.read_bytes()).hexdigest()})
+    )
     fallback = loader(folder, tmp_path).load(folder.version())
     assert fallback.about.startswith("native linear (it differs from the native answers by")
     fallback.predictor.close()

@@ -35,16 +35,15 @@ def _transformer(encoding: Encoding, inputs: tuple[Input, ...], frame: Any) -> A
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
     numbers, categories = columns_for(encoding, inputs)
-    steps: list[tuple[str, Any, list[str]]] = []
-    if encoding is Encoding.TREES:  # Trees place missing numbers by themselves.
-        ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
-        steps = [("numbers", "passthrough", numbers), ("categories", ordinal, categories)]
-        return ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0.0)
-    filled = Pipeline(
-        [("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
-    )
-    # Categories are listed, so that None and NaN, which the encoder tells apart, are both no category to it.
-    known = [sorted(frame[name].dropna().unique()) for name in categories]
-    one_hot = OneHotEncoder(categories=known, handle_unknown="ignore")
-    steps = [("numbers", filled, numbers), ("categories", one_hot, categories)]
+    if encoding is Encoding.LINEAR:
+        fill = SimpleImputer(strategy="median", keep_empty_features=True)
+        of_numbers: Any = Pipeline([("fill", fill), ("scale", StandardScaler())])
+        # Categories are listed, so that None and NaN, which the encoder tells apart, are both no category to it.
+        known = [sorted(frame[name].dropna().unique()) for name in categories]
+        of_categories: Any = OneHotEncoder(categories=known, handle_unknown="ignore")
+    else:
+        filled = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+        of_numbers = filled if encoding is Encoding.FILLED else "passthrough"
+        of_categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    steps = [("numbers", of_numbers, numbers), ("categories", of_categories, categories)]
     return ColumnTransformer([step for step in steps if step[2]])

@@ -267,13 +267,13 @@ def _without_credentials() -> Iterator[None]:
 
 
 def _using(temp: Path) -> list[int]:
-    """Returns the processes that have a file open below a temp folder: Ray's write their logs there."""
-    using = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # It ended meanwhile, or is another user's.
-            if any(os.readlink(file).startswith(f"{temp}/") for file in (folder / "fd").iterdir()):
-                using.append(int(folder.name))
-    return using
+    """Returns the other processes that have a file open below a temp folder: Ray's write their logs there."""
+    using = set()
+    for file in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # It is closed, its process ended, or it is another user's.
+            if os.readlink(file).startswith(f"{temp}/"):
+                using.add(int(file.parts[2]))
+    return sorted(using - {os.getpid()})
 
 
 def _join(address: str) -> subprocess.Popen[bytes]:

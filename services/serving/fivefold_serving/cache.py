@@ -1,6 +1,7 @@
 """The store of this service: verified model files on disk, and what was live last.
 
     DATA/models/DIGEST/package/…   files of one version, by the digest over all of them
+    DATA/models/DIGEST/plan-…      what the compiler made of them (plans.py)
     DATA/live.json                 versions that were live, to start from while the registry does not answer
 
 Files are the store: they are immutable and named by their content, one process owns the folder, and nothing is asked

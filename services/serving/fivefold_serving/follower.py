@@ -192,6 +192,13 @@ class Follower:
             log.warning("model refused", extra={"model_version": version.name, "why": str(error)})
             self._table.change(version.model, served.refused(version.number, str(error)))
             return None
+        except (FivefoldError, OSError):
+            raise
+        except Exception:
+            log.exception("loading failed", extra={"model_version": version.name})
+            why = "it could not be loaded; the server's log says why"
+            self._table.change(version.model, served.refused(version.number, why))
+            return None
         finally:
             self._table.change(version.model, served.arrived(version.number))
 

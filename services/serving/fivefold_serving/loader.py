@@ -8,8 +8,6 @@ again.
 from __future__ import annotations
 
 import logging
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,13 +16,14 @@ import numpy as np
 from fivefold.models import package as packages
 from fivefold.models.package import FeatureSpec, Package, PackageInvalid
 from fivefold.models.signature import Column
-from fivefold_serving import check, isolation
+from fivefold_serving import check
 from fivefold_serving.cache import Cache, FilesRefused
 from fivefold_serving.clients import Features, Registry
 from fivefold_serving.columns import Values
 from fivefold_serving.features import ValueRefused
 from fivefold_serving.kernel import KernelError
 from fivefold_serving.plan import Plan, PlanInvalid
+from fivefold_serving.plans import CompilerRefused, planned
 from fivefold_serving.predictor import Answers, Compiled, Predictor
 from fivefold_serving.served import Loaded
 from fivefold_serving.versions import Version
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-6  # of the greatest answer, or of 1; XGBoost itself sums in single precision
 WARM_ROWS = (1, 32, 1024)
-_COMPILE_SECONDS = 300
 
 
 class VersionRefused(Exception):
@@ -57,11 +55,11 @@ class Loader:
             described = packages.read(home / "package")
             if described.signature is None:
                 raise VersionRefused("MLmodel has no signature, so inputs cannot be checked")
-            with tempfile.TemporaryDirectory(prefix="fivefold-plan-") as plans:
-                plan = _compiled(home / "package", Path(plans))
-                predictor, about = _predictor(plan, home / "package", Path(plans))
+            folder = planned(home)
+            plan = Plan.read(folder)
+            predictor, about = _predictor(plan, home / "package", folder)
             loaded = _loaded(version, described, plan, predictor, about, self._spec(described))
-        except (FilesRefused, PackageInvalid, PlanInvalid) as error:
+        except (FilesRefused, PackageInvalid, PlanInvalid, CompilerRefused) as error:
             raise VersionRefused(str(error)) from None
         fields = {"model_version": version.name, "predictor": about, "ms": round((time.monotonic() - started) * 1000)}
         log.info("model loaded", extra=fields)
@@ -74,36 +72,13 @@ class Loader:
         return self._features.spec(spec.name)
 
 
-def _compiled(package: Path, plans: Path) -> Plan:
-    """Runs the compiler's child over verified files. Raises VersionRefused, PlanInvalid."""
-    child = isolation.start(
-        "fivefold_serving.compile", str(package), str(plans), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        said, failed = child.communicate(timeout=_COMPILE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
-        raise VersionRefused(f"the model did not load within {_COMPILE_SECONDS} seconds") from None
-    if child.returncode == check.REFUSED:
-        raise VersionRefused(said.decode("utf-8", "replace").strip()[:500] or "the package is refused")
-    if child.returncode:
-        log.error(
-            "compiler failed", extra={"exit": child.returncode, "stderr": failed.decode("utf-8", "replace")[-2000:]}
-        )
-        raise VersionRefused("the model's library failed when it loaded the model")
-    return Plan.read(plans)
-
-
-def _predictor(plan: Plan, package: Path, plans: Path) -> tuple[Predictor, str]:
-    """Returns the compiled predictor where it answers as the native one does, else the native one, and says which and
-    why.
-    """
-    rows, answers = check.read((plans / check.FILE).read_bytes())
+def _predictor(plan: Plan, package: Path, folder: Path) -> tuple[Predictor, str]:
+    """Returns the compiled predictor where it answers as the native one does, else the native one, and which and why."""
+    rows, answers = check.read((folder / check.FILE).read_bytes())
     why = plan.why_not
     if plan.root is not None:
         try:
-            compiled = Compiled(plan, plans)
+            compiled = Compiled(plan, folder)
             why = _difference(compiled, rows, answers)
             if not why:
                 _warm(compiled, rows, len(answers))

@@ -113,8 +113,9 @@ class Folder:
     def refuse_if_full(self) -> None:
         """Raises Failure when there is too little space for a start: a service could not even log why it fails."""
         if self.free_bytes() < _LEAST_BYTES:
+            free, least = self.free_bytes() / 1e6, _LEAST_BYTES / 1e6
             raise Failure(
-                f"only {self.free_bytes() / 1e6:.0f} MB are free at {self.path}; a start needs {_LEAST_BYTES / 1e6:.0f} MB",
+                f"only {free:.0f} MB are free at {self.path}; a start needs {least:.0f} MB",
                 "free some space, or choose another folder with --data",
             )
 

@@ -234,8 +234,11 @@ def columns_of(table: Any, signature: Signature) -> dict[str, list[Any]]:
     return taken
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML's safe subset without dates: MLflow writes texts that look like times."""
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset without dates: MLflow writes texts that look like times.
+
+    In Python, because libyaml's loader takes the process down where a file is nested deeply.
+    """
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]

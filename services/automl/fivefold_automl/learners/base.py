@@ -46,9 +46,16 @@ Space = Mapping[str, Int | Float | Choice]
 
 
 class Encoding(StrEnum):
-    """How columns are prepared: ordinal numbers for trees, one-hot and scaled for linear models."""
+    """How columns are prepared.
 
-    TREES = "trees"
+    ORDINAL  categories as numbers, missing numbers stay missing: for boosting
+    FILLED   categories as numbers, missing numbers filled and pointed out: for scikit-learn's trees, which serving
+             compiles only when they do not split on missing values
+    LINEAR   categories one-hot, numbers filled and scaled
+    """
+
+    ORDINAL = "ordinal"
+    FILLED = "filled"
     LINEAR = "linear"
 
 

@@ -11,7 +11,7 @@ from fivefold_automl.spec import Problem
 class DecisionTree:
     name = "decision_tree"
     library = "sklearn.tree"
-    encoding = Encoding.TREES
+    encoding = Encoding.FILLED
 
     def space(self, problem: Problem) -> Space:
         return {"max_leaf_nodes": Int(8, 512, log=True), "min_samples_leaf": Int(1, 200, log=True)}

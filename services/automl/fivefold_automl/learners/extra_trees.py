@@ -12,7 +12,7 @@ from fivefold_automl.spec import Problem
 class ExtraTrees:
     name = "extra_trees"
     library = "sklearn.ensemble"
-    encoding = Encoding.TREES
+    encoding = Encoding.FILLED
 
     def space(self, problem: Problem) -> Space:
         return forests.space(leaves=4096, problem=problem)

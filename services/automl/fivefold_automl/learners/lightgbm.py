@@ -13,7 +13,7 @@ _PATIENCE = 30  # rounds without gain before it stops
 class LightGBM:
     name = "lightgbm"
     library = "lightgbm"
-    encoding = Encoding.TREES
+    encoding = Encoding.ORDINAL
 
     def space(self, problem: Problem) -> Space:
         return {

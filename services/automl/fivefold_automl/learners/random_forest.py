@@ -12,7 +12,7 @@ from fivefold_automl.spec import Problem
 class RandomForest:
     name = "random_forest"
     library = "sklearn.ensemble"
-    encoding = Encoding.TREES
+    encoding = Encoding.FILLED
 
     def space(self, problem: Problem) -> Space:
         return forests.space(leaves=2048, problem=problem)

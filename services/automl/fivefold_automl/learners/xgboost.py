@@ -13,7 +13,7 @@ _PATIENCE = 30  # rounds without gain before it stops
 class XGBoost:
     name = "xgboost"
     library = "xgboost"
-    encoding = Encoding.TREES
+    encoding = Encoding.ORDINAL
 
     def space(self, problem: Problem) -> Space:
         return {
