@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
+from fivefold.sdk.columns import to_wire
 from fivefold.sdk.errors import FivefoldError
+from fivefold.serving.v1 import serving_pb2
+from fivefold.serving.v1.serving_pb2_grpc import ServingServiceStub
 from fivefold_registry import __main__ as registry
+from fivefold_runtime.errors import parse
 from fivefold_runtime.server import Server as RuntimeServer
 from tests.serving import fitted
 from tests.serving.conftest import Packages
@@ -174,12 +179,11 @@ def test_a_call_while_the_first_version_is_loaded_is_told_to_come_back(
     version = world.version("arriving", packages.of("ridge"))
     world.promote(version)
     server.until(version, "LOADING")
-    with pytest.raises(FivefoldError) as raised:
-        server.client.serving.predict(
-            "arriving",
-            asked(),
-        )
-    assert raised.value.reason == "MODEL_LOADING"
+    request = serving_pb2.PredictRequest(model="models/arriving", columns=to_wire(asked()))
+    with grpc.insecure_channel(server.running.address) as plain, pytest.raises(grpc.RpcError) as raised:
+        ServingServiceStub(plain).Predict(request)  # The SDK would ask again until the version is there.
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert parse(raised.value)[0] == "MODEL_LOADING"
     server.until(version)
 
 
