@@ -34,6 +34,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Services without a model yet, for servers of a module's own: each loads all that is in Production."""
+    with World.open(tmp_path_factory.mktemp("quiet")) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def spec(world: World) -> FeatureSpec:
     """A published table by carrier, and the spec that looks it up."""

@@ -29,8 +29,8 @@ def asked(count: int = 1) -> dict[str, list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def server(world: World) -> Iterator[Server]:
-    with world.serve("serving-following") as running:
+def server(quiet: World) -> Iterator[Server]:
+    with quiet.serve("serving-following") as running:
         yield running
 
 
@@ -67,11 +67,11 @@ class Callers:
 
 
 def test_swaps_under_load_fail_nothing_and_every_answer_is_of_exactly_one_version(
-    world: World, server: Server, packages: Packages
+    quiet: World, server: Server, packages: Packages
 ) -> None:
     names = ["ridge", "tree number"]
-    versions = [world.version("swapped", packages.of(name)) for name in names]
-    world.promote(versions[0])
+    versions = [quiet.version("swapped", packages.of(name)) for name in names]
+    quiet.promote(versions[0])
     server.until(versions[0])
     wanted = {
         (version, round(float(fitted.pipeline(name).predict(fitted.table().head(1))[0]), 9))
@@ -80,7 +80,7 @@ def test_swaps_under_load_fail_nothing_and_every_answer_is_of_exactly_one_versio
     with Callers(server, "swapped") as callers:
         for swap in range(1, 21):
             version = versions[swap % 2]
-            world.promote(version)
+            quiet.promote(version)
             server.until(version)
             seen = len(callers.order)
             until(lambda seen=seen: len(callers.order) > seen + 20, "calls go on")  # type: ignore[misc]
@@ -90,94 +90,96 @@ def test_swaps_under_load_fail_nothing_and_every_answer_is_of_exactly_one_versio
 
 
 def test_a_rollback_brings_the_kept_version_back_without_loading_it_again(
-    world: World, server: Server, packages: Packages
+    quiet: World, server: Server, packages: Packages
 ) -> None:
-    first, second = (world.version("back", packages.of(name)) for name in ("ridge", "tree number"))
+    first, second = (quiet.version("back", packages.of(name)) for name in ("ridge", "tree number"))
     for version in (first, second):
-        world.promote(version)
+        quiet.promote(version)
         server.until(version)
     assert server.state(first) == "STANDBY"
     kept = server.running.app.background[0]._table.entries["back"].standby  # type: ignore[attr-defined]
-    world.client.registry.roll_back("back")
+    quiet.client.registry.roll_back("back")
     server.until(first)
     assert server.running.app.background[0]._table.entries["back"].live is kept  # type: ignore[attr-defined]
     assert server.state(second) == "STANDBY"
 
 
 def test_a_version_that_cannot_be_loaded_never_replaces_the_one_that_answers(
-    world: World, server: Server, packages: Packages, tmp_path: Path
+    quiet: World, server: Server, packages: Packages, tmp_path: Path
 ) -> None:
-    good = world.version("steady", packages.of("ridge"))
-    world.promote(good)
+    good = quiet.version("steady", packages.of("ridge"))
+    quiet.promote(good)
     server.until(good)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "MLmodel").write_text("flavors: {sklearn: {}}")
-    bad = world.version("steady", tmp_path / "bad")
+    bad = quiet.version("steady", tmp_path / "bad")
     with Callers(server, "steady") as callers:
-        world.promote(bad)
+        quiet.promote(bad)
         server.until(bad, "REFUSED")
         assert server.state(good) == "LIVE"
         seen = len(callers.order)
         until(lambda: len(callers.order) > seen + 20, "calls go on")
     assert not callers.failures
     assert {version for version, _ in callers.answers} == {good}
-    better = world.version("steady", packages.of("tree number"))
-    world.promote(better)
+    better = quiet.version("steady", packages.of("tree number"))
+    quiet.promote(better)
     server.until(better)
     assert server.state(bad) == ""
 
 
 def test_a_file_that_rots_in_the_registry_is_refused_and_the_old_version_stays(
-    world: World, server: Server, packages: Packages, tmp_path: Path
+    quiet: World, server: Server, packages: Packages, tmp_path: Path
 ) -> None:
-    good = world.version("rotting", packages.of("ridge"))
-    world.promote(good)
+    good = quiet.version("rotting", packages.of("ridge"))
+    quiet.promote(good)
     server.until(good)
     folder = tmp_path / "rotten"
     fitted.save("tree number", folder)
     (folder / "notes.txt").write_text("only in this version")
-    version = world.client.registry.get_version(world.version("rotting", folder))
+    version = quiet.client.registry.get_version(quiet.version("rotting", folder))
     digest = next(file.sha256 for file in version.files if file.path == "notes.txt")
-    stored = next(path for path in world.folder.rglob(f"registry/objects/**/{digest}"))
+    stored = next(path for path in quiet.folder.rglob(f"registry/objects/**/{digest}"))
     stored.chmod(0o600)
     stored.write_text("changed by someone...")
-    world.promote(version.name)
+    quiet.promote(version.name)
     server.until(version.name, "REFUSED")
     assert "notes.txt" in server.served(version.name).reason
     assert server.client.serving.predict("rotting", asked()).model_version == good
 
 
 def test_of_several_versions_in_production_the_highest_number_answers(
-    world: World, server: Server, packages: Packages
+    quiet: World, server: Server, packages: Packages
 ) -> None:
-    first, second = (world.version("several", packages.of("ridge")) for _ in range(2))
+    first, second = (quiet.version("several", packages.of("ridge")) for _ in range(2))
     for version in (second, first):
-        world.client.registry.transition(version, "Production")
+        quiet.client.registry.transition(version, "Production")
     server.until(second)
-    world.demote(second)
+    quiet.demote(second)
     server.until(first)
 
 
 def test_a_model_that_left_production_is_not_served_and_comes_back(
-    world: World, server: Server, packages: Packages
+    quiet: World, server: Server, packages: Packages
 ) -> None:
-    version = world.version("leaving", packages.of("ridge"))
-    world.promote(version)
+    version = quiet.version("leaving", packages.of("ridge"))
+    quiet.promote(version)
     server.until(version)
-    world.demote(version)
+    quiet.demote(version)
     server.until(version, "STANDBY")
     with pytest.raises(FivefoldError) as raised:
         server.client.serving.predict("leaving", asked())
     assert raised.value.reason == "MODEL_NOT_SERVED"
-    world.promote(version)
+    quiet.promote(version)
     server.until(version)
 
 
 def test_a_call_while_the_first_version_is_loaded_is_told_to_come_back(
-    world: World, server: Server, packages: Packages
+    quiet: World, server: Server, tmp_path: Path
 ) -> None:
-    version = world.version("arriving", packages.of("ridge"))
-    world.promote(version)
+    fitted.save("ridge", tmp_path / "unseen")
+    (tmp_path / "unseen" / "notes.txt").write_text("so that no plan of it is there")
+    version = quiet.version("arriving", tmp_path / "unseen")
+    quiet.promote(version)
     server.until(version, "LOADING")
     request = serving_pb2.PredictRequest(model="models/arriving", columns=to_wire(asked()))
     with grpc.insecure_channel(server.running.address) as plain, pytest.raises(grpc.RpcError) as raised:
@@ -205,11 +207,11 @@ class Restartable:
 
 
 def test_while_the_registry_is_away_all_is_served_and_afterwards_it_catches_up(
-    world: World, packages: Packages, tmp_path: Path
+    quiet: World, packages: Packages, tmp_path: Path
 ) -> None:
-    own = Restartable(tmp_path / "registry", world.tracking.address)
-    with client_of(tracking=world.tracking.address, registry=own.address) as client:
-        alone = World(tmp_path, world.tracking, world.features, world.registry, client, world.stack)
+    own = Restartable(tmp_path / "registry", quiet.tracking.address)
+    with client_of(tracking=quiet.tracking.address, registry=own.address) as client:
+        alone = World(tmp_path, quiet.tracking, quiet.features, quiet.registry, client, quiet.stack)
         first, second = (alone.version("kept", packages.of(name)) for name in ("ridge", "tree number"))
         alone.promote(first)
         with alone.serve("one", registry=own.address) as server:

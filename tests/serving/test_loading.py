@@ -216,12 +216,12 @@ def test_a_plan_that_answers_otherwise_than_the_native_model_is_not_used(folder:
     fallback.predictor.close()
 
 
-def test_a_version_that_is_refused_is_named_with_its_reason_to_whoever_asks(world: World, tmp_path: Path) -> None:
+def test_a_version_that_is_refused_is_named_with_its_reason_to_whoever_asks(quiet: World, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     (tmp_path / "nothing" / "notes.txt").write_text("no model")
-    version = world.version("hopeless", tmp_path / "nothing")
-    world.promote(version)
-    with world.serve("serving-refused") as server:
+    version = quiet.version("hopeless", tmp_path / "nothing")
+    quiet.promote(version)
+    with quiet.serve("serving-refused") as server:
         server.until(version, "REFUSED")
         assert "no model package" in server.served(version).reason
         with pytest.raises(FivefoldError) as raised:
@@ -249,4 +249,4 @@ def test_a_version_that_is_refused_is_named_with_its_reason_to_whoever_asks(worl
             )
         assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert parse(failed.value)[0] == "MODEL_REFUSED"
-    world.demote(version)
+    quiet.demote(version)

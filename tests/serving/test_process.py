@@ -52,8 +52,8 @@ class Process:
 
 
 @pytest.fixture
-def process(world: World, tmp_path: Path) -> Iterator[Process]:
-    made = Process(tmp_path, world)
+def process(quiet: World, tmp_path: Path) -> Iterator[Process]:
+    made = Process(tmp_path, quiet)
     try:
         until(lambda: bool(made.lines("serving")), "the process serves")
         yield made
@@ -63,10 +63,10 @@ def process(world: World, tmp_path: Path) -> Iterator[Process]:
 
 
 def test_with_a_pipeline_model_the_process_stays_within_its_memory_and_imports_no_learner(
-    process: Process, world: World, packages: Packages
+    process: Process, quiet: World, packages: Packages
 ) -> None:
-    version = world.version("heavy", packages.of("lightgbm pair"))
-    world.promote(version)
+    version = quiet.version("heavy", packages.of("lightgbm pair"))
+    quiet.promote(version)
     process.server.until(version)
     for _ in range(50):
         process.server.client.serving.predict("heavy", asked(20))
@@ -75,14 +75,14 @@ def test_with_a_pipeline_model_the_process_stays_within_its_memory_and_imports_n
     mapped = Path(f"/proc/{process.child.pid}/maps").read_text()
     assert "lib_lightgbm" in mapped
     assert not [name for name in ("sklearn", "scipy", "pandas", "xgboost") if f"site-packages/{name}/" in mapped]
-    world.demote(version)
+    quiet.demote(version)
 
 
 def test_sigterm_answers_what_was_asked_and_ends_the_process_with_its_children(
-    process: Process, world: World, packages: Packages
+    process: Process, quiet: World, packages: Packages
 ) -> None:
-    version = world.version("drained", packages.of("histogram pair"))
-    world.promote(version)
+    version = quiet.version("drained", packages.of("histogram pair"))
+    quiet.promote(version)
     process.server.until(version)
     answered: list[str] = []
     failed: list[FivefoldError] = []
@@ -112,18 +112,18 @@ def test_sigterm_answers_what_was_asked_and_ends_the_process_with_its_children(
     assert process.lines("stopped")
     until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "the workers are gone")
     assert not [line for line in process.lines("call") if line["code"] not in ("OK", "UNAVAILABLE")]
-    world.demote(version)
+    quiet.demote(version)
 
 
-def test_a_worker_that_is_killed_is_started_again(process: Process, world: World, packages: Packages) -> None:
-    version = world.version("killed", packages.of("histogram pair"))
-    world.promote(version)
+def test_a_worker_that_is_killed_is_started_again(process: Process, quiet: World, packages: Packages) -> None:
+    version = quiet.version("killed", packages.of("histogram pair"))
+    quiet.promote(version)
     process.server.until(version)
     (worker,) = process.children()
     before = process.server.client.serving.predict("killed", asked()).outputs
     os.kill(worker, signal.SIGKILL)
     assert process.server.client.serving.predict("killed", asked()).outputs == before
-    world.demote(version)
+    quiet.demote(version)
 
 
 @pytest.mark.parametrize(
