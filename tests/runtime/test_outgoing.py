@@ -110,7 +110,7 @@ def test_a_service_that_is_down_is_unavailable_and_named():
 def test_a_caller_who_has_little_time_is_not_kept_longer(relay, keys):
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
-        relay.Act(pb.Note(text="hang"), metadata=bearer(keys, "ann"), timeout=0.3)
+        relay.Act(pb.Note(text="wait"), metadata=bearer(keys, "ann"), timeout=0.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.monotonic() - started < 20
 
