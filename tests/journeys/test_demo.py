@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,19 @@ from sklearn.metrics import roc_auc_score
 SMALL = ["--minutes", "0.3", "--max-trials", "3", "--training-rows", "4000", "--held-back-rows", "2000"]
 
 
-def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A running demo; one that still runs when the block ends, as after a failure, is told to stop."""
     command = [sys.executable, "-m", "fivefold", "demo", "--data", str(folder), *options]
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()  # It stops its services itself.
+                process.communicate(timeout=60)
 
 
 def processes_that_name(folder: Path) -> Iterator[str]:
@@ -39,8 +48,8 @@ def processes_that_name(folder: Path) -> Iterator[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo that ran to its end: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo") / "fivefold-demo"
-    process = demo(folder, *SMALL)
-    printed, _ = process.communicate()
+    with demo(folder, *SMALL) as process:
+        printed, _ = process.communicate()
     assert process.returncode == 0, printed
     return folder, printed
 
@@ -87,22 +96,22 @@ def test_the_demo_leaves_no_process_behind(finished: tuple[Path, str]) -> None:
 @pytest.mark.timeout(300)
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "fivefold-demo"
-    process = demo(folder, *SMALL)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("[3/7]"):
-            break
-    assert list(processes_that_name(folder))
-    process.send_signal(signal.SIGINT)
-    process.communicate()
+    with demo(folder, *SMALL) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[3/7]"):
+                break
+        assert list(processes_that_name(folder))
+        process.send_signal(signal.SIGINT)
+        process.communicate()
     assert process.returncode == 130
     assert list(processes_that_name(folder)) == []
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("ten years of work")
-    process = demo(tmp_path)
-    printed, _ = process.communicate()
+    with demo(tmp_path) as process:
+        printed, _ = process.communicate()
     assert process.returncode == 1
     assert "is not an earlier demo's folder; choose another with --data" in printed
     assert (tmp_path / "thesis.txt").read_text() == "ten years of work"

@@ -15,6 +15,7 @@ from fivefold.sdk.client import Client
 from fivefold.sdk.errors import FivefoldError
 
 PATIENCE_SECONDS = 60
+SHOWN = 100  # answers of the second version before it is rolled back
 
 
 class Stream:
@@ -37,12 +38,14 @@ class Stream:
         self._stop.set()
         self._thread.join()
 
-    def until(self, version: str) -> float | None:
-        """Waits until an answer names a version; returns the seconds it took, None when it never does."""
-        began = time.monotonic()
+    def until(self, version: str, answers: int = 1) -> float | None:
+        """Waits for answers of a version; returns the seconds until the first, None when they never come."""
+        began, first = time.monotonic(), None
         while time.monotonic() - began < PATIENCE_SECONDS:
-            if self.order and self.order[-1] == version:
-                return time.monotonic() - began
+            if first is None and self.order[-1:] == [version]:
+                first = time.monotonic() - began
+            if first is not None and self.versions[version] >= answers:
+                return first
             time.sleep(0.005)
         return None
 
@@ -70,7 +73,7 @@ def swap(story: Story, client: Client, job: Job, flights: pd.DataFrame, first: s
         stream.until(first)
         second = job.register(MODEL, trial=second_best.name, description="second-best trial of the demo's search")
         client.registry.transition(second, "Production", archive_existing=True, comment="try the runner-up")
-        forth = stream.until(second)
+        forth = stream.until(second, SHOWN)
         client.registry.roll_back(MODEL, comment="the first was better")
         back = stream.until(first)
     story.table(("answered by", "predictions"), sorted(stream.versions.items()))

@@ -20,6 +20,7 @@ from fivefold.serving.v1 import serving_pb2 as pb
 from fivefold.serving.v1.serving_pb2_grpc import ServingServiceStub
 
 _ASK_SECONDS = 0.05
+_SHOWN_ROWS = 5  # of a prediction that is printed
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +79,9 @@ class Prediction:
 
     def __repr__(self) -> str:
         rows = len(next(iter(self.outputs.values()), []))
-        return f"Prediction({self.model_version}, {rows} rows of {', '.join(self.outputs)})"
+        more = f", … {rows} rows" if rows > _SHOWN_ROWS else ""
+        outputs = [f"{name}={values[:_SHOWN_ROWS]}" for name, values in self.outputs.items()]
+        return f"Prediction({self.model_version}, {', '.join(outputs)}{more})"
 
 
 class Serving:
