@@ -1,13 +1,37 @@
-"""What holds for all tests: a call that one of them left hanging ends the run with an error, not never."""
+"""What holds for all tests: which error reasons callers were told, and that a call left hanging ends the run."""
 
 from __future__ import annotations
 
 import faulthandler
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from fivefold_runtime.errors import FivefoldError
+
 PATIENCE_SECONDS = 60  # longer than a test server holds a call back
+
+
+@pytest.fixture(scope="session", autouse=True)
+def told() -> Iterator[set[str]]:
+    """The reasons that have left as a status in this run."""
+    reasons: set[str] = set()
+    status = FivefoldError.status
+
+    def noted(error: FivefoldError):  # type: ignore[no-untyped-def]
+        reasons.add(error.reason)
+        return status(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FivefoldError, "status", noted)
+        yield reasons
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests about the whole run come last."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 @pytest.hookimpl(trylast=True)
