@@ -45,6 +45,7 @@ def asked(service: Service, data: pa.Table | None = None, **fields: Any) -> tupl
         ({"budget": {"seconds": 0}}, "FIELD_INVALID"),
         ({"budget": {"seconds": 86_401}}, "FIELD_INVALID"),
         ({"validation_share": 0.9}, "FIELD_INVALID"),
+        ({"seed": -1}, "FIELD_INVALID"),
     ],
 )
 def test_a_wrong_job_is_refused_before_anything_is_made(rayless: Service, fields: dict[str, Any], reason: str) -> None:
