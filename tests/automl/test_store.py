@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect
 
 from fivefold_automl.errors import JobEnded
 from fivefold_automl.names import TrialName
 from fivefold_automl.spec import JobSpec, Problem
 from fivefold_automl.store.jobs import SqlJobStore
 from fivefold_automl.store.records import JobRecord, JobState, Result, TrialRecord, TrialState
-from fivefold_automl.store.tables import metadata
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.settings import ServerConfig
@@ -115,8 +114,9 @@ class JobStoreContract:
 
     def test_a_job_ends_once(self, store: SqlJobStore) -> None:
         added = store.add(job(1))
-        store.update(added.id, state=JobState.CANCELLED, ended=NOW)
-        assert store.update(added.id, state=JobState.SUCCEEDED).state is JobState.CANCELLED
+        store.end(added.id, JobState.SUCCEEDED, NOW)
+        assert store.end(added.id, JobState.FAILED, NOW).state is JobState.SUCCEEDED
+        assert store.update(added.id, state=JobState.RUNNING).state is JobState.SUCCEEDED
 
     def test_cancelling_ends_a_waiting_job_and_only_asks_a_running_one(self, store: SqlJobStore) -> None:
         waiting, running = store.add(job(1)), store.add(job(2, state=JobState.RUNNING))
@@ -124,6 +124,47 @@ class JobStoreContract:
         assert (store.cancel(running.id, NOW).state, store.get(running.id).cancelled) == (JobState.RUNNING, True)
         with pytest.raises(JobEnded):
             store.cancel(waiting.id, NOW)
+
+    @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED])
+    def test_a_job_that_was_asked_to_stop_ends_as_cancelled(self, store: SqlJobStore, state: JobState) -> None:
+        running = store.add(job(1, state=JobState.RUNNING))
+        store.cancel(running.id, NOW)
+        ended = store.end(running.id, state, NOW, error="e", reason="R")
+        assert (ended.state, ended.error, ended.error_reason, ended.ended) == (JobState.CANCELLED, "", "", NOW)
+        with pytest.raises(JobEnded):
+            store.cancel(running.id, NOW)
+
+    def test_a_job_that_has_ended_cannot_be_asked_to_stop_and_stays_as_it_ended(self, store: SqlJobStore) -> None:
+        running = store.add(job(1, state=JobState.RUNNING))
+        failed = store.end(running.id, JobState.FAILED, NOW, error="e", reason="R")
+        assert (failed.state, failed.error, failed.error_reason) == (JobState.FAILED, "e", "R")
+        with pytest.raises(JobEnded):
+            store.cancel(running.id, NOW)
+        assert store.end(running.id, JobState.SUCCEEDED, NOW + timedelta(seconds=1)) == store.get(running.id) == failed
+
+    def test_cancelling_and_ending_at_once_never_give_a_cancelled_job_that_succeeded(self, store: SqlJobStore) -> None:
+        def refused(id: str) -> bool:
+            try:
+                store.cancel(id, NOW)
+            except JobEnded:
+                return True
+            return False
+
+        with ThreadPoolExecutor(2) as pool:
+            for number in range(1, 31):
+                running = store.add(job(number, state=JobState.RUNNING))
+                asked = pool.submit(refused, running.id)
+                ended = pool.submit(store.end, running.id, JobState.SUCCEEDED, NOW)
+                assert ended.result().state is (JobState.SUCCEEDED if asked.result() else JobState.CANCELLED)
+
+    def test_nothing_is_remembered_of_a_job_whose_end_is_in_tracking(self, store: SqlJobStore) -> None:
+        added = store.add(job(1))
+        self.ended(store, added, 1, finished(1.0))
+        store.end(added.id, JobState.SUCCEEDED, NOW)
+        store.logged(TrialName(added.id, 1), "runs/9", complete=True)
+        store.close(added.id)
+        store.logged(TrialName(added.id, 1), "runs/9", complete=True)
+        assert store._revisions == {}
 
     def test_jobs_that_have_not_ended_are_found_oldest_first(self, store: SqlJobStore) -> None:
         for number, state in ((3, JobState.PENDING), (1, JobState.RUNNING), (2, JobState.FAILED)):
@@ -143,7 +184,7 @@ class JobStoreContract:
         store.start_trial(trial(added, 1))
         assert store.unlogged(10) == []
         store.end_trial(TrialName(added.id, 1), finished(1.0), NOW, 1.0)
-        store.update(added.id, state=JobState.SUCCEEDED, ended=NOW)
+        store.end(added.id, JobState.SUCCEEDED, NOW)
         assert [each.number for each in store.unlogged(10)] == [1]
         assert store.unclosed(10) == []
         store.logged(TrialName(added.id, 1), "runs/9", complete=True)
@@ -179,13 +220,6 @@ class JobStoreContract:
         late = NOW + timedelta(microseconds=1)
         added = store.add(job(1, started=late))
         assert store.get(added.id).started == late
-
-    def test_the_migrated_schema_is_the_declared_one(self, database: Database) -> None:
-        found = inspect(database.engine)
-        for table in metadata.sorted_tables:
-            assert {c["name"] for c in found.get_columns(table.name)} == {c.name for c in table.columns}
-            declared = {index.name for index in table.indexes}
-            assert declared <= {index["name"] for index in found.get_indexes(table.name)}
 
 
 class TestSqlite(JobStoreContract):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, true, update
 
 from fivefold_automl.errors import JobEnded
 from fivefold_automl.metrics import rank
@@ -26,6 +26,7 @@ from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
 
 _ENDED = [state for state in JobState if state.ended]
+_HAS_ENDED = jobs.c.state.in_(_ENDED)
 
 
 class JobStore(Protocol):
@@ -46,7 +47,14 @@ class JobStore(Protocol):
         ...
 
     def update(self, job: str, **changes: Any) -> JobRecord:
-        """Sets fields of a job. A state that ends it is only set once: later ones change nothing."""
+        """Sets fields of a job that has not ended; one that has stays as it is."""
+        ...
+
+    def end(self, job: str, state: JobState, now: datetime, *, error: str = "", reason: str = "") -> JobRecord:
+        """Ends a job, once: later ends change nothing.
+
+        One that was asked to stop ends as CANCELLED whatever `state` says, as its canceller was told.
+        """
         ...
 
     def cancel(self, job: str, now: datetime) -> JobRecord:
@@ -106,7 +114,7 @@ class SqlJobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._news = threading.Condition()
-        self._revisions: dict[str, int] = {}  # newest known here, of jobs that have not ended
+        self._revisions: dict[str, int] = {}  # newest known here, of jobs that are not closed
 
     def add(self, job: JobRecord) -> JobRecord:
         with self._database.write() as tx:
@@ -138,6 +146,15 @@ class SqlJobStore:
             if found.state.ended:
                 return found
             self._touch(tx, job, **_stored(changes))
+            return self._job(tx, job)
+
+        return self._database.run(work)
+
+    def end(self, job: str, state: JobState, now: datetime, *, error: str = "", reason: str = "") -> JobRecord:
+        def work(tx: Connection) -> JobRecord:
+            ends = {"state": state, "ended": micros(now)}
+            if not self._touch_if(tx, job, ~_HAS_ENDED & ~jobs.c.cancelled, **ends, error=error, error_reason=reason):
+                self._touch_if(tx, job, ~_HAS_ENDED, **{**ends, "state": JobState.CANCELLED})
             return self._job(tx, job)
 
         return self._database.run(work)
@@ -215,7 +232,7 @@ class SqlJobStore:
 
     def unclosed(self, limit: int) -> list[JobRecord]:
         pending = select(trials.c.job).where(trials.c.job == jobs.c.id, trials.c.logged.is_(False)).exists()
-        query = select(jobs).where(jobs.c.closed.is_(False), jobs.c.state.in_(_ENDED), ~pending)
+        query = select(jobs).where(jobs.c.closed.is_(False), _HAS_ENDED, ~pending)
         with self._database.read() as tx:
             rows = tx.execute(query.order_by(jobs.c.id).limit(limit)).all()
             counts = _counts(tx, [row.id for row in rows])
@@ -269,16 +286,26 @@ class SqlJobStore:
 
     def _touch(self, tx: Connection, job: str, **values: Any) -> int:
         """Sets fields of the job's row, raises its revision and returns it; wakes watchers after the commit."""
-        changed = update(jobs).where(jobs.c.id == job).values(**values, revision=jobs.c.revision + 1)
-        revision = tx.execute(changed.returning(jobs.c.revision)).scalar_one_or_none()
+        revision = self._touch_if(tx, job, true(), **values)
         if revision is None:
             raise NotFound.of(job_name(job))
-        self._database.after_commit(lambda: self._saw(job, revision))
         return revision
 
-    def _saw(self, job: str, revision: int) -> None:
+    def _touch_if(self, tx: Connection, job: str, condition: ColumnElement[bool], **values: Any) -> int | None:
+        """Does the same where the row meets a condition; returns None where it does not, or is not there."""
+        changed = update(jobs).where(jobs.c.id == job, condition).values(**values, revision=jobs.c.revision + 1)
+        row = tx.execute(changed.returning(jobs.c.revision, jobs.c.closed)).one_or_none()
+        if row is None:
+            return None
+        self._database.after_commit(lambda: self._saw(job, row.revision, closed=row.closed))
+        return int(row.revision)
+
+    def _saw(self, job: str, revision: int, *, closed: bool) -> None:
         with self._news:
-            self._revisions[job] = max(revision, self._revisions.get(job, 0))
+            if closed:  # Watchers left at the job's end, well before; one that is late waits for its timeout only.
+                self._revisions.pop(job, None)
+            else:
+                self._revisions[job] = max(revision, self._revisions.get(job, 0))
             self._news.notify_all()
 
 
