@@ -273,6 +273,20 @@ def test_cancelling_keeps_the_best_so_far(service: Service, training_set: str) -
     assert service.stub.RegisterTrial(pb.RegisterTrialRequest(job=job.name, model="models/early")).model_version
 
 
+def test_cancelling_a_job_that_only_waits_for_tracking_still_cancels_it(service: Service, training_set: str) -> None:
+    job = service.job(training_set, max_trials=1, learners=("decision_tree",))
+    service.peers.tracking.down.set()
+    try:
+        for message in service.stub.WatchJob(pb.WatchJobRequest(name=job.name), timeout=100):
+            if message.job.trials_finished == 1:
+                break
+        service.stub.CancelJob(pb.CancelJobRequest(name=job.name))
+    finally:
+        service.peers.tracking.down.clear()
+    ended = service.ended(job)
+    assert (ended.state, ended.best_trial) == (pb.JOB_STATE_CANCELLED, f"{job.name}/trials/1")
+
+
 @pytest.mark.parametrize(
     ("column", "values", "reason", "words"),
     [

@@ -75,6 +75,8 @@ class JobRun:
         job = self._store.get(self._job)
         if job.state.ended:
             return job.state
+        if job.cancelled:  # In an earlier life: nobody sets the signal again.
+            raise Cancelled
         self._look()
         self._store.stop_running(self._job, "the service was restarted", self._parts.clock.now())
         self._await_cluster()
@@ -159,18 +161,20 @@ class JobRun:
         until = time.monotonic() + _LOG_SECONDS
         while time.monotonic() < until and not self._stopping.is_set():
             job, trials = self._store.changes(self._job, 0)
+            if job.cancelled:
+                raise Cancelled
             if all(trial.logged for trial in trials):
                 return
             self._store.wait(self._job, job.revision, _LOOK_SECONDS)
 
     def _look(self) -> None:
-        """Raises Stopping or Cancelled when it is time."""
-        if self._stopping.is_set():
-            raise Stopping
+        """Raises Cancelled or Stopping when it is time."""
         if self._signal.is_set():
             self._signal.clear()
             if self._store.get(self._job).cancelled:
                 raise Cancelled
+        if self._stopping.is_set():
+            raise Stopping
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -181,9 +185,7 @@ class JobRun:
     def _end(self, state: JobState, error: str, reason: str) -> None:
         if state is not JobState.SUCCEEDED:
             self._store.stop_running(self._job, "the job ended", self._parts.clock.now())
-        ended = self._store.update(
-            self._job, state=state, error=error, error_reason=reason, ended=self._parts.clock.now()
-        )
+        ended = self._store.end(self._job, state, self._parts.clock.now(), error=error, reason=reason)
         log.info("job ended", extra={"job": self._job, "state": ended.state.value, "reason": reason})
 
 
@@ -248,7 +250,8 @@ class _Loop:
         if self._began is None:
             self._began = time.monotonic()
             started = {} if self._job.started else {"started": now}
-            self._store.update(self._run._job, state=JobState.RUNNING, **started)
+            if self._store.update(self._run._job, state=JobState.RUNNING, **started).cancelled:
+                raise Cancelled
         self._number += 1
         proposal = self._search.ask(self._number)
         self._proposals[self._number] = proposal
