@@ -65,8 +65,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "slow": Slow("slow", 90),
         "killer": Killer("killer", 5, folder=str(folder)),
     }
-    config = _config(tmp_path_factory.mktemp("automl"), peers, ray_cpus=2, job_workers=1, jobs=2)
-    with serve(lambda config: build(config, {**LEARNERS, **odd}), config) as running:
+    settings = config(tmp_path_factory.mktemp("automl"), peers, ray_cpus=2, job_workers=1, jobs=2)
+    with serve(lambda config: build(config, {**LEARNERS, **odd}), settings) as running:
         known = frozenset({*LEARNERS, *odd})
         yield Service(automl_pb2_grpc.AutoMLServiceStub(running.channel), peers, running.app, known)
     peers.stop()
@@ -77,7 +77,7 @@ def rayless(tmp_path: Path) -> Iterator[Service]:
     """Without Ray: jobs stay PENDING for half a second, then fail."""
     peers = Peers()
     peers.start()
-    with serve(_without_ray, _config(tmp_path, peers, ray_wait_seconds=0.5)) as running:
+    with serve(without_ray, config(tmp_path, peers, ray_wait_seconds=0.5)) as running:
         yield Service(automl_pb2_grpc.AutoMLServiceStub(running.channel), peers, running.app)
     peers.stop()
 
@@ -112,13 +112,15 @@ def refusal(call: Any, *arguments: Any, **options: Any) -> tuple[grpc.StatusCode
     return caught.value.code(), reason, facts
 
 
-def _config(folder: Path, peers: Peers, **settings: Any) -> Config:
+def config(folder: Path, peers: Peers, **settings: Any) -> Config:
+    """Returns settings of a service that calls the peers."""
     return Config(
         data=str(folder / "data"), tracking=peers.address, features=peers.address, registry=peers.address, **settings
     )
 
 
-def _without_ray(config: Config) -> App:
+def without_ray(config: Config) -> App:
+    """Builds the service with a cluster that never starts."""
     app = build(config)
     app.background = [part for part in app.background if not isinstance(part, RayCluster)]
     return app

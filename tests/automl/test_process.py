@@ -156,6 +156,35 @@ def test_a_killed_service_goes_on_with_its_search_and_counts_no_trial_twice(star
     _check_it_stops_cleanly(again, start._folder)
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("vital", ["raylet", "gcs_server"])
+def test_a_search_goes_on_after_its_ray_was_killed_and_counts_no_trial_twice(start: Starter, vital: str) -> None:
+    process = start()
+    training_set = start._peers.features.put(table(), labels=["y", "amount"])
+    job = pb.Job(
+        problem_type=pb.PROBLEM_TYPE_CLASSIFICATION, training_set=training_set, target="y", max_trials=12, seed=3
+    )
+    name = process.stub.CreateJob(pb.CreateJobRequest(job=job)).name
+    _watched(process, name, lambda job: job.trials_finished >= 3)
+    family = process.family()
+    (killed,) = [each for each in family if each.name() == vital]
+    killed.kill()
+
+    last = _watched(process, name, lambda job: job.state not in (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING))
+    assert (last.state, last.error, process.popen.poll()) == (pb.JOB_STATE_SUCCEEDED, "", None)
+    trials = process.stub.ListTrials(pb.ListTrialsRequest(parent=name)).trials
+    finished = [trial for trial in trials if trial.state == pb.TRIAL_STATE_FINISHED]
+    assert len(finished) == last.trials_finished == 12
+    assert len({(trial.learner, tuple(sorted(trial.params.items()))) for trial in finished}) == 12
+    assert len({trial.ray_node for trial in finished}) == 2
+    assert {trial.error for trial in trials if trial not in finished} <= {"its worker was lost"}
+    runs = [run.name for run in start._peers.tracking.nested(last.run)]
+    assert sorted(runs) == sorted(trial.run for trial in trials)
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert left == []
+    _check_it_stops_cleanly(process, start._folder)
+
+
 def _check_rays_processes(process: Process) -> None:
     """Nothing of Ray listens beyond loopback, and none of its processes sees a credential of the service."""
     family = process.family()

@@ -2,6 +2,9 @@
 
 The one place that starts, joins and ends Ray. Ray's processes see neither this service's settings nor any credential
 but Ray's own token. One cluster per process, since Ray keeps its state in globals.
+
+A driver that touches Ray's object store after the raylet beside it died is ended by Ray, with all of this service. So
+its death is looked for often, no job asks Ray for anything from then on, and Ray is left before it notices by itself.
 """
 
 from __future__ import annotations
@@ -24,10 +27,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from fivefold_automl.errors import RayUnavailable
+
 log = logging.getLogger(__name__)
 
 _PREFIX = "ffr-"  # of temp folders: short, since Ray puts sockets below, whose paths may have 107 bytes
-_LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is still there
+_GLANCE_EVERY = 0.25  # seconds between two looks whether Ray's processes on this host are still there
+_LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is
+_LEAVE_SECONDS = 5.0  # that jobs get to leave a cluster which is gone
+_VITAL = ("raylet", "gcs_server")  # of the embedded cluster's processes
 _RETRY_AFTER = 5.0  # seconds after a start that failed
 _JOIN_SECONDS = 120.0
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -49,6 +57,30 @@ class Node:
     id: str
     cpus: float
     alive: bool
+
+
+class Lease:
+    """One job's use of Ray, from `RayCluster.leased`. While it lasts, Ray is not shut down under it."""
+
+    def __init__(self, cluster: RayCluster) -> None:
+        self._cluster = cluster
+        self.working = False  # whether one of the job's workers has started
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Calls Ray. Raises RayUnavailable when the cluster is gone, or for whatever Ray itself fails with."""
+        import ray
+
+        self._cluster.check()
+        try:
+            yield
+        except ray.exceptions.RayError as error:
+            raise RayUnavailable(f"Ray failed with {type(error).__name__}") from error
+
+    @property
+    def others_work(self) -> bool:
+        """Says whether another job's workers hold processors."""
+        return self._cluster.worked_by_others(self)
 
 
 class RayCluster:
@@ -74,6 +106,7 @@ class RayCluster:
         self._changed = threading.Condition()
         self._state = ClusterState.STARTING
         self._message = ""
+        self._leases: set[Lease] = set()
         self._stopping = threading.Event()
         # Ray's processes die with the thread that started them (PR_SET_PDEATHSIG), so this one lives as long as Ray.
         self._thread = threading.Thread(target=self._run, name="ray-cluster", daemon=True)
@@ -111,15 +144,48 @@ class RayCluster:
         with self._changed:
             return self._changed.wait_for(lambda: self._state is ClusterState.READY, seconds)
 
+    def lost(self, seconds: float) -> bool:
+        """Waits until the cluster is not READY any more, at most `seconds`; says whether it is not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state is not ClusterState.READY, seconds)
+
+    @contextmanager
+    def leased(self) -> Iterator[Lease]:
+        """Uses Ray: within the block Ray is shut down only if the block does not end soon after the cluster is gone.
+
+        No reference to one of Ray's objects may outlive the block: a later cluster may give its id to another object.
+        """
+        lease = Lease(self)
+        with self._changed:
+            self._leases.add(lease)
+        try:
+            yield lease
+        finally:
+            with self._changed:
+                self._leases.remove(lease)
+                self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raises RayUnavailable unless Ray may be asked."""
+        if self._state is not ClusterState.READY or not self._is_here():
+            raise RayUnavailable(self.why_not() or "the Ray cluster's processes on this host ended")
+
+    def worked_by_others(self, than: Lease) -> bool:
+        """Says whether workers of another lease have started."""
+        with self._changed:
+            return any(lease.working for lease in self._leases if lease is not than)
+
     def nodes(self) -> list[Node]:
         """Returns the nodes; none while the cluster is not there."""
         if self._state is not ClusterState.READY:
             return []
         import ray
 
-        return [
-            Node(node["NodeID"], float(node["Resources"].get("CPU", 0.0)), bool(node["Alive"])) for node in ray.nodes()
-        ]
+        try:
+            found = ray.nodes()
+        except ray.exceptions.RayError:  # It is going away at this moment.
+            return []
+        return [Node(node["NodeID"], float(node["Resources"].get("CPU", 0.0)), bool(node["Alive"])) for node in found]
 
     def slots(self) -> int:
         """Returns how many trials may run at once: the processors of the nodes that answer."""
@@ -139,7 +205,8 @@ class RayCluster:
             except Exception as error:  # Ray raises all kinds, and the service must live on without it.
                 log.warning("ray is not there", extra={"error": type(error).__name__}, exc_info=True)
             if not self._stopping.is_set():
-                where = "could not be started" if self.embedded else f"at {self._address} does not answer"
+                failed = "ended" if self._state is ClusterState.READY else "could not be started"
+                where = failed if self.embedded else f"at {self._address} does not answer"
                 self._say(ClusterState.UNAVAILABLE, f"the Ray cluster {where}; it is tried again")
             self._disconnect()
             self._stopping.wait(_RETRY_AFTER)
@@ -178,13 +245,31 @@ class RayCluster:
         """Returns when the service stops; raises when the cluster is gone."""
         import ray
 
-        while not self._stopping.wait(_LOOK_EVERY):
+        look_at = 0.0
+        while not self._stopping.wait(_GLANCE_EVERY):
+            if not self._is_here():
+                raise ConnectionError("Ray's processes on this host ended")
+            if time.monotonic() < look_at:
+                continue
+            look_at = time.monotonic() + _LOOK_EVERY
             if not ray.is_initialized() or not any(node["Alive"] for node in ray.nodes()):
                 raise ConnectionError("no node of the cluster answers")
+
+    def _is_here(self) -> bool:
+        """Says whether Ray's processes on this host live. Costs a system call for each."""
+        if self._node is not None:
+            return self._node.poll() is None  # It ends when one of the processes that it started does.
+        import ray
+
+        node: Any = ray._private.worker._global_node
+        return node is not None and not any(kind in _VITAL for kind, _ in node.dead_processes())
 
     def _disconnect(self) -> None:
         import ray
 
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._leases, _LEAVE_SECONDS):
+                log.warning("a job does not leave ray")
         try:
             ray.shutdown()
         except Exception:
@@ -197,12 +282,11 @@ class RayCluster:
                 self._node.kill()
             self._node = None
         if self._temp is not None:
-            shutil.rmtree(self._temp, ignore_errors=True)
-            self._note.unlink(missing_ok=True)
+            self._sweep()  # Ray leaves workers behind whose raylet was killed.
             self._temp = None
 
     def _sweep(self) -> None:
-        """Ends what is left of an embedded cluster whose service was killed: its processes and its temp folder."""
+        """Ends what is left of an embedded cluster that is over: its processes and its temp folder."""
         try:
             left = Path(json.loads(self._note.read_text())["temp"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -228,12 +312,15 @@ def prepare_environment(*, embedded: bool) -> None:
     """
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Whoever asks Ray while it is gone shall be told so, not be given a cluster of Ray's default settings.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     # Ray's own handler would abort this process three seconds after a SIGTERM, in the middle of its drain.
     os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
-    os.environ.setdefault("RAY_health_check_failure_threshold", "5")
+    # The one node of an embedded cluster is watched from here; Ray itself must not be the first to notice its end.
+    os.environ.setdefault("RAY_health_check_failure_threshold", "60" if embedded else "5")
     if embedded:
         os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
         os.environ.pop("RAY_ADDRESS", None)

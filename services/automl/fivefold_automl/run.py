@@ -22,6 +22,7 @@ from fivefold_automl.names import TrialName, job_name
 from fivefold_automl.pace import Pace
 from fivefold_automl.parts import Parts
 from fivefold_automl.preparation import columns_for
+from fivefold_automl.ray_cluster import Lease
 from fivefold_automl.search import Proposal, Search, chosen
 from fivefold_automl.slots import Ended, How, Slot, Slots
 from fivefold_automl.store.records import JobRecord, JobState, Result, TrialRecord, TrialState
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 SMALL_PACKAGE_BYTES = 5_000_000  # up to which every trial's model is kept; larger ones only when they lead
 _LOOK_SECONDS = 0.25  # between two looks whether the job was cancelled
 _LOG_SECONDS = 30.0  # that the end of a job waits for its trials to be in tracking
+_LOSS_SECONDS = 6.0  # after Ray failed a job, in which it shows whether the whole cluster is gone
+_WIDEN_SECONDS = 1.0  # between two looks whether the cluster has more processors now
 _LOST = "its worker was lost"
 
 
@@ -88,32 +91,39 @@ class JobRun:
         log.info(
             "job starts", extra={"job": self._job, "rows": len(material.dataset.target), "metric": material.metric}
         )
-        while True:
-            try:
-                self._search(material)
-                break
-            except RayUnavailable:
-                if not self._parts.cluster.why_not():
-                    raise  # The cluster is there and yet loses every worker: trying again would not end.
-                self._store.stop_running(self._job, _LOST, self._parts.clock.now())
-                self._await_cluster()
+        while not self._searched(material):
+            self._store.stop_running(self._job, _LOST, self._parts.clock.now())
+            self._await_cluster()
         self._await_logged()
         if not self._store.get(self._job).best_trial:
             raise NoTrial("no trial ended with a result; the trials' errors say why", job=job_name(self._job))
         return JobState.SUCCEEDED
 
-    def _search(self, material: Material) -> None:
+    def _searched(self, material: Material) -> bool:
+        """Searches to the end; returns False when the cluster was lost on the way. Raises RayUnavailable if not it."""
+        cluster = self._parts.cluster
+        with cluster.leased() as lease:
+            try:
+                self._search(material, lease)
+                return True
+            except RayUnavailable as error:
+                log.warning("ray failed the job", extra={"job": self._job, "why": error.message})
+                # A loss may be noticed here first. A cluster that stays, and yet loses every worker, would do so again.
+                if not cluster.lost(_LOSS_SECONDS):
+                    raise
+        return False
+
+    def _search(self, material: Material, lease: Lease) -> None:
         """Runs trials until budget, trials or learners are used up."""
         import ray
 
-        data = ray.put(material.dataset)
-        actor = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
         learners = self._learners(material)
-        cpus = max(1, self._parts.cluster.slots())
-        count = min(cpus, self._parts.workers or cpus)
-        slots = Slots(count, lambda: actor.remote(material.plan, material.described, data, learners))
+        with lease.asking():
+            data = ray.put(material.dataset)
+            actor = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+        slots = Slots(lambda: actor.remote(material.plan, material.described, data, learners), lease.asking)
         try:
-            _Loop(self, material, learners, slots).run()
+            _Loop(self, material, learners, slots, lease).run()
         finally:
             slots.close()
 
@@ -192,11 +202,14 @@ class JobRun:
 class _Loop:
     """The search itself: journal, tell, ask, submit, again."""
 
-    def __init__(self, run: JobRun, material: Material, learners: Mapping[str, Learner], slots: Slots) -> None:
+    def __init__(
+        self, run: JobRun, material: Material, learners: Mapping[str, Learner], slots: Slots, lease: Lease
+    ) -> None:
         self._run = run
         self._parts = run._parts
         self._store = run._store
         self._slots = slots
+        self._lease = lease
         self._job = self._store.get(run._job)
         spec = self._job.spec
         self._pace = Pace(spec.budget_seconds)
@@ -214,12 +227,15 @@ class _Loop:
         self._began: float | None = None
         self._best: float | None = rank(material.metric, self._job.best_score) if self._job.best_trial else None
         self._metric = material.metric
+        self._widen_at = 0.0  # on the monotonic clock, like the next
+        self._patient_until = time.monotonic() + self._parts.ray_wait_seconds
 
     def run(self) -> None:
         """Returns when there is nothing more to do. Raises Cancelled, Stopping, RayUnavailable."""
         try:
             while True:
                 self._run._look()
+                self._widen()
                 if self._pace.over(self._spent(), any_result=self._best is not None):
                     for number in self._slots.kill_running():
                         self._journal(number, Result(state=TrialState.STOPPED, error="the time was up"))
@@ -235,6 +251,22 @@ class _Loop:
                     self._settle(ended)
         finally:
             self._store.update(self._run._job, spent_seconds=self._spent())
+
+    def _widen(self) -> None:
+        """Opens workers for processors that have joined. Raises RayUnavailable when none starts for too long."""
+        now = time.monotonic()
+        if self._slots.started:
+            self._lease.working = True
+        elif self._lease.others_work:
+            self._patient_until = now + self._parts.ray_wait_seconds  # Their processors come free when they end.
+        elif now > self._patient_until:
+            raise RayUnavailable(f"no worker started in {self._parts.ray_wait_seconds:g} seconds")
+        if now < self._widen_at:
+            return
+        self._widen_at = now + _WIDEN_SECONDS
+        with self._lease.asking():
+            cpus = max(1, self._parts.cluster.slots())
+        self._slots.widen(min(cpus, self._parts.workers or cpus))
 
     def _wants_more(self) -> bool:
         most = self._job.spec.max_trials

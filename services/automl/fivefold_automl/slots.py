@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -53,10 +54,18 @@ class Slot:
 class Slots:
     """The workers of one job, used by its driver thread only."""
 
-    def __init__(self, count: int, new_actor: Callable[[], Any]) -> None:
+    def __init__(self, new_actor: Callable[[], Any], asking: Callable[[], AbstractContextManager[None]]) -> None:
+        """Opens none yet. Every call of Ray is made within `asking`, which raises RayUnavailable if Ray is gone."""
         self._new_actor = new_actor
+        self._asking = asking
         self._losses = 0
-        self._slots = [self._open() for _ in range(count)]
+        self._slots: list[Slot] = []
+        self.started = False  # whether any worker has ever started
+
+    def widen(self, count: int) -> None:
+        """Opens workers until there are `count`; closes none."""
+        while len(self._slots) < count:
+            self._slots.append(self._open())
 
     @property
     def running(self) -> list[int]:
@@ -83,26 +92,24 @@ class Slots:
         seconds  what it should take: learners that can stop early do so then
         most     after which its worker is killed
         """
+        with self._asking():
+            slot.answer = slot.actor.train.remote(learner, dict(params), seed, seconds)
         slot.number = number
         slot.due = time.monotonic() + most
-        slot.answer = slot.actor.train.remote(learner, dict(params), seed, seconds)
 
     def wait(self, seconds: float) -> list[Ended]:
         """Waits until a trial has ended or a worker has started, at most `seconds`; returns the trials that ended.
 
-        Raises RayUnavailable when workers are lost again and again without an answer in between.
+        Raises RayUnavailable when workers are lost again and again without an answer in between, or Ray is gone.
         """
-        import ray
-
         expected = {slot.answer if slot.number else slot.hello: slot for slot in self._slots if not self._is_idle(slot)}
         if not expected:
             time.sleep(min(seconds, 0.05))
             return []
-        done, _ = ray.wait(list(expected), num_returns=1, timeout=seconds)
-        if done:  # Whatever else has come in the same moment counts too.
-            done, _ = ray.wait(list(expected), num_returns=len(expected), timeout=0)
-        ended = [found for found in (self._settle(expected[reference]) for reference in done) if found is not None]
-        return ended + self._overdue()
+        with self._asking():
+            done = self._done(list(expected), seconds)
+            ended = [found for found in (self._settle(expected[reference]) for reference in done) if found is not None]
+            return ended + self._overdue()
 
     def kill_running(self) -> list[int]:
         """Ends all trials at work with their workers; returns their numbers."""
@@ -114,9 +121,21 @@ class Slots:
         return numbers
 
     def close(self) -> None:
-        """Ends all workers."""
+        """Ends all workers, and lets go of all that refers to Ray."""
         for slot in self._slots:
             self._kill(slot)
+        self._slots.clear()
+        del self._new_actor
+
+    @staticmethod
+    def _done(references: list[Any], seconds: float) -> list[Any]:
+        """Waits for the first of some references; returns it, and whatever else has come in the same moment."""
+        import ray
+
+        done, _ = ray.wait(references, num_returns=1, timeout=seconds)
+        if done:
+            done, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        return list(done)
 
     def _settle(self, slot: Slot) -> Ended | None:
         """Takes what a worker answered: who it is, or how its trial ended."""
@@ -131,6 +150,7 @@ class Slots:
         self._losses = 0
         if isinstance(outcome, Identity):
             slot.identity = outcome
+            self.started = True
             return None
         slot.number, slot.answer = 0, None
         return Ended(number, How.DONE, outcome)
@@ -156,8 +176,9 @@ class Slots:
         self._reopen(slot)
 
     def _open(self) -> Slot:
-        actor = self._new_actor()
-        return Slot(actor, actor.identity.remote())
+        with self._asking():
+            actor = self._new_actor()
+            return Slot(actor, actor.identity.remote())
 
     def _reopen(self, slot: Slot) -> None:
         fresh = self._open()
@@ -167,11 +188,11 @@ class Slots:
     def _is_idle(slot: Slot) -> bool:
         return slot.identity is not None and not slot.number
 
-    @staticmethod
-    def _kill(slot: Slot) -> None:
+    def _kill(self, slot: Slot) -> None:
         import ray
 
         try:
-            ray.kill(slot.actor, no_restart=True)
+            with self._asking():
+                ray.kill(slot.actor, no_restart=True)
         except Exception:
             log.debug("worker was gone already", exc_info=True)
