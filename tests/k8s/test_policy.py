@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fivefold_runtime.health import LIVE
 from tests.k8s.manifests import SERVICES, Manifest, Overlay, environment
 
 CALLS = {
@@ -55,6 +56,29 @@ def test_every_server_is_probed_on_its_health_port(overlay: Overlay) -> None:
         health = port(container, "health")
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert container[probe]["grpc"]["port"] == health, (service, probe)
+
+
+def test_a_server_that_waits_for_another_is_not_killed_and_automl_answers_without_ray(overlay: Overlay) -> None:
+    for service in SERVICES:
+        container = server(overlay, service)
+        for probe in ("startupProbe", "livenessProbe"):
+            assert container[probe]["grpc"]["service"] == LIVE, (service, probe)
+        assert container["readinessProbe"]["grpc"].get("service", "") == (LIVE if service == "automl" else ""), service
+
+
+def test_ray_is_probed_without_its_dashboard(overlay: Overlay) -> None:
+    for cluster in overlay.of_kind("RayCluster"):
+        head, workers = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+        for group, parameter in [(head, "port"), *((group, "node-manager-port") for group in workers)]:
+            for container in group["template"]["spec"]["containers"]:
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                    assert str(container[probe]["tcpSocket"]["port"]) == group["rayStartParams"][parameter], probe
+
+
+def test_what_an_autoscaler_scales_has_no_number_of_replicas_of_its_own(overlay: Overlay) -> None:
+    for scaler in overlay.of_kind("HorizontalPodAutoscaler"):
+        target = scaler["spec"]["scaleTargetRef"]
+        assert "replicas" not in overlay.named(target["kind"], target["name"])["spec"]
 
 
 def test_ports_are_those_that_the_servers_are_told(overlay: Overlay) -> None:
