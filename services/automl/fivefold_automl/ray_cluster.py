@@ -3,8 +3,9 @@
 The one place that starts, joins and ends Ray. Ray's processes see neither this service's settings nor any credential
 but Ray's own token. One cluster per process, since Ray keeps its state in globals.
 
-A driver that touches Ray's object store after the raylet beside it died is ended by Ray, with all of this service. So
-its death is looked for often, no job asks Ray for anything from then on, and Ray is left before it notices by itself.
+A driver that touches Ray's object store after the raylet beside it died, or whose cluster's head is silent for a minute,
+is ended by Ray, with all of this service. So both are looked for from here, no job asks Ray for anything from then on,
+and Ray is left before it notices by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 _PREFIX = "ffr-"  # of temp folders: short, since Ray puts sockets below, whose paths may have 107 bytes
 _GLANCE_EVERY = 0.25  # seconds between two looks whether Ray's processes on this host are still there
 _LOOK_EVERY = 2.0  # seconds between two looks whether the cluster is
+_SILENT_SECONDS = 30.0  # that a cluster's head may take to come back; half of what Ray would grant it
 _LEAVE_SECONDS = 5.0  # that jobs get to leave a cluster which is gone
 _VITAL = ("raylet", "gcs_server")  # of the embedded cluster's processes
 _RETRY_AFTER = 5.0  # seconds after a start that failed
@@ -107,6 +110,7 @@ class RayCluster:
         self._state = ClusterState.STARTING
         self._message = ""
         self._leases: set[Lease] = set()
+        self._nodes: list[Node] = []
         self._stopping = threading.Event()
         # Ray's processes die with the thread that started them (PR_SET_PDEATHSIG), so this one lives as long as Ray.
         self._thread = threading.Thread(target=self._run, name="ray-cluster", daemon=True)
@@ -176,16 +180,8 @@ class RayCluster:
             return any(lease.working for lease in self._leases if lease is not than)
 
     def nodes(self) -> list[Node]:
-        """Returns the nodes; none while the cluster is not there."""
-        if self._state is not ClusterState.READY:
-            return []
-        import ray
-
-        try:
-            found = ray.nodes()
-        except ray.exceptions.RayError:  # It is going away at this moment.
-            return []
-        return [Node(node["NodeID"], float(node["Resources"].get("CPU", 0.0)), bool(node["Alive"])) for node in found]
+        """Returns the nodes as of some seconds ago; none while the cluster is not there. Asks nobody."""
+        return self._nodes if self._state is ClusterState.READY else []
 
     def slots(self) -> int:
         """Returns how many trials may run at once: the processors of the nodes that answer."""
@@ -197,6 +193,7 @@ class RayCluster:
             try:
                 began = time.monotonic()
                 self._connect()
+                self._nodes = _nodes()
                 log.info(
                     "ray is ready", extra={"embedded": self.embedded, "seconds": round(time.monotonic() - began, 1)}
                 )
@@ -243,17 +240,20 @@ class RayCluster:
 
     def _watch(self) -> None:
         """Returns when the service stops; raises when the cluster is gone."""
-        import ray
-
-        look_at = 0.0
+        look_at, answered = 0.0, time.monotonic()
         while not self._stopping.wait(_GLANCE_EVERY):
             if not self._is_here():
                 raise ConnectionError("Ray's processes on this host ended")
-            if time.monotonic() < look_at:
+            now = time.monotonic()
+            if now < look_at:
                 continue
-            look_at = time.monotonic() + _LOOK_EVERY
-            if not ray.is_initialized() or not any(node["Alive"] for node in ray.nodes()):
-                raise ConnectionError("no node of the cluster answers")
+            look_at = now + _LOOK_EVERY
+            if self._head_listens():  # Asking one that is gone would hang until Ray ends this process.
+                answered, self._nodes = now, _nodes()
+                if not any(node.alive for node in self._nodes):
+                    raise ConnectionError("no node of the cluster answers")
+            elif now - answered > _SILENT_SECONDS:
+                raise ConnectionError("the head of the cluster does not answer")
 
     def _is_here(self) -> bool:
         """Says whether Ray's processes on this host live. Costs a system call for each."""
@@ -263,6 +263,17 @@ class RayCluster:
 
         node: Any = ray._private.worker._global_node
         return node is not None and not any(kind in _VITAL for kind, _ in node.dead_processes())
+
+    def _head_listens(self) -> bool:
+        """Says whether the head of a joined cluster takes connections; an embedded one is a process of this host."""
+        if self.embedded:
+            return True
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def _disconnect(self) -> None:
         import ray
@@ -328,6 +339,12 @@ def prepare_environment(*, embedded: bool) -> None:
         # With it a node may have a loopback address, and then its servers listen on loopback only.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
+
+def _nodes() -> list[Node]:
+    import ray
+
+    return [Node(node["NodeID"], float(node["Resources"].get("CPU", 0.0)), bool(node["Alive"])) for node in ray.nodes()]
 
 
 def _imported() -> Any:

@@ -264,8 +264,7 @@ class _Loop:
         if now < self._widen_at:
             return
         self._widen_at = now + _WIDEN_SECONDS
-        with self._lease.asking():
-            cpus = max(1, self._parts.cluster.slots())
+        cpus = max(1, self._parts.cluster.slots())
         self._slots.widen(min(cpus, self._parts.workers or cpus))
 
     def _wants_more(self) -> bool:
