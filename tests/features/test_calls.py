@@ -203,6 +203,15 @@ def test_a_training_set_joins_what_was_true_and_known_and_keeps_every_label(clie
     assert client.call("GetTrainingSet", pb.GetTrainingSetRequest(name=made_set.name)) == made_set
 
 
+def test_keys_of_a_label_frame_may_be_narrower_than_those_of_the_table(client: Client) -> None:
+    client.create("seats", {"plane": "INT64", "seats": "DOUBLE"}, ["plane"])
+    client.write("seats", pa.table({"plane": pa.array([1, 2], pa.int32()), "seats": pa.array([9, 8], pa.float32())}))
+    client.spec("s", lookup("seats"))
+    labels = pa.table({"t": pa.array([at(1)] * 3, MOMENT), "plane": pa.array([2, 1, 3], pa.int16())})
+    rows = client.rows(client.train("s", labels, "t"))
+    assert rows["plane"].type == pa.int64() and rows["seats"].to_pylist() == [8.0, 9.0, None]
+
+
 def test_the_same_training_set_has_the_same_digests_and_another_has_others(client: Client) -> None:
     made(client)
     client.write("weather", weather(ROWS))

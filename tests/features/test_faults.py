@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +20,10 @@ import pyarrow as pa
 import pytest
 
 from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features import sweeping
 from fivefold_features.online import Published, Rows
 from fivefold_features.online.sqlite import SqliteOnline
+from fivefold_features.servicer import SERVICE
 from fivefold_features.store.sql import MIGRATIONS, SqlStore
 from fivefold_features.sweeping import Sweeper
 from fivefold_runtime import errors
@@ -123,6 +126,19 @@ def test_a_publish_that_failed_after_its_write_is_made_up_by_the_same_call_sent_
     assert unpacked(client.online("s", {"k": [1]})) == {"v": [7]}
 
 
+def test_after_the_online_store_was_lost_a_small_write_brings_everything_back(start: Serve, online_url: str) -> None:
+    client = start(online_url=online_url)
+    make(client, publish_on_write=True)
+    client.write("x", frame([1, 2, 3], value=7))
+    servicer = client.running.app.servicers[SERVICE]
+    servicer._online.drop(servicer._store.table("x").uid)  # type: ignore[attr-defined]
+    with pytest.raises(grpc.RpcError) as caught:
+        client.online("s", {"k": [1]})
+    assert errors.parse(caught.value)[0] == "NOT_PUBLISHED"
+    client.write("x", frame([4], value=8))
+    assert unpacked(client.online("s", {"k": [1, 2, 3, 4]})) == {"v": [7, 7, 7, 8]}
+
+
 def test_a_reset_keeps_what_was_written_while_it_ran(start: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = start()
     make(client, publish_on_write=True)
@@ -138,6 +154,33 @@ def test_a_reset_keeps_what_was_written_while_it_ran(start: Serve, monkeypatch: 
         patch.setattr(SqliteOnline, "write", overtaken)
         client.publish("x", reset=True)
     assert unpacked(client.online("s", {"k": [1, 2]})) == {"v": [1, 2]}
+
+
+def test_a_deleted_table_leaves_the_online_store_once_that_answers_again(
+    start: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start()
+    client.create("x", COLUMNS, ["k"], timestamp_key="t", publish_on_write=True)
+    client.write("x", frame([1]))
+    servicer = client.running.app.servicers[SERVICE]
+    online, uid = servicer._online, servicer._store.table("x").uid  # type: ignore[attr-defined]
+    drop = SqliteOnline.drop
+    refusals: list[str] = []
+
+    def away(self: SqliteOnline, table: str) -> None:
+        if refusals:
+            return drop(self, table)
+        refusals.append(table)
+        raise StoreUnavailable("the online store went away")
+
+    monkeypatch.setattr(sweeping, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(SqliteOnline, "drop", away)
+    client.call("DeleteTable", pb.DeleteTableRequest(name="tables/x"))
+    end = time.monotonic() + 30
+    while online.read(uid, []) is not None or files(tmp_path):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert refusals == [uid]
 
 
 def test_of_concurrent_writers_all_rows_are_kept_and_the_newest_is_online(start: Serve, online_url: str) -> None:
@@ -230,21 +273,24 @@ def test_killed_under_load_no_acknowledged_write_is_lost_and_none_is_half(tmp_pa
     number = 0
     for life in range(3):
         process = Process(tmp_path / "data")
-        client = process.client
-        if not life:
-            make(client, publish_on_write=True)
-        stop_after = len(acknowledged) + chance.randrange(3, 9)
-        killer = threading.Thread(target=process.kill)
-        while True:
-            number += 1
-            if len(acknowledged) >= stop_after and not killer.ident:
-                killer.start()
-            try:
-                client.write("x", frame([number, -number], value=number))
-            except grpc.RpcError:
-                break
-            acknowledged.append(number)
-        killer.join()
+        try:
+            client = process.client
+            if not life:
+                make(client, publish_on_write=True)
+            stop_after = len(acknowledged) + chance.randrange(3, 9)
+            killer = threading.Thread(target=process.kill)
+            while True:
+                number += 1
+                if len(acknowledged) >= stop_after and not killer.ident:
+                    killer.start()
+                try:
+                    client.write("x", frame([number, -number], value=number))
+                except grpc.RpcError:
+                    break
+                acknowledged.append(number)
+            killer.join()
+        finally:
+            process.kill()
     process = Process(tmp_path / "data")
     try:
         rows = process.client.read("x").to_pylist()

@@ -1,6 +1,6 @@
 """Which Arrow type each Kind is, and how data that comes in near it is brought to it.
 
-One Kind has one Arrow type inside this service and on its way out. On the way in narrower integers, other time units,
+One Kind has one Arrow type inside this service and on its way out. On the way in narrower numbers, other time units,
 dictionaries and large or view layouts of text are taken too.
 """
 
@@ -68,7 +68,7 @@ def columns_of(owner: str, schema: pa.Schema) -> tuple[Column, ...]:
 
 
 def conform(owner: str, name: str, array: pa.Array, kind: Kind, first_row: int = 0) -> pa.Array:
-    """Returns the array as ARROW[kind]. Its own kind must be `kind` or null.
+    """Returns the array as ARROW[kind]. Its own kind must be one that `kind` takes.
 
     Time stamps are cut to whole microseconds. Raises TimestampInvalid for one outside the years 1 to 9999.
     """

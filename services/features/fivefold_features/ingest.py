@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fivefold_features.arrowtypes import ARROW, arrow_schema, conform, kind_of
 from fivefold_features.errors import KeyDuplicate, KeyNull, SchemaMismatch
-from fivefold_features.schema import Kind, Schema, check_names
+from fivefold_features.schema import Kind, Schema, check_names, takes
 
 
 def conformed(
@@ -52,7 +52,7 @@ def _check_columns(table: str, schema: Schema, incoming: pa.Schema) -> None:
         if expected is None:
             raise SchemaMismatch(f"{table} has no column {field.name!r}", table=table, column=field.name)
         actual = kind_of(table, field)
-        if actual not in (None, expected):
+        if not takes(expected, actual):
             raise SchemaMismatch(
                 f"{table}: column {field.name!r} is {expected}, but {actual} came",
                 table=table,

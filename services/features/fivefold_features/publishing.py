@@ -48,12 +48,17 @@ class Publisher:
         return snapshot.version, done
 
     def catch_up(self, table: str) -> None:
-        """Offers all versions that were never offered; the last step of a write to a table that publishes on write."""
+        """Offers all versions that are not online yet; the last step of a write to a table that publishes on write."""
         self._catch_up(table, None)
 
     def _catch_up(self, table: str, after: int | None) -> None:
         (snapshot,) = self.store.snapshot([table])
-        offered = snapshot.table.online_version if after is None else after
+        if after is not None:
+            offered = after
+        elif self.online.read(snapshot.table.uid, []) is None:
+            offered = 0  # The online store was lost: with the newest versions alone, all other keys would be missing.
+        else:
+            offered = snapshot.table.online_version
         if snapshot.version > offered:
             self._offer(snapshot, after=offered, moment=None, reset=False)
             self.store.offered_online(snapshot.table, snapshot.version)

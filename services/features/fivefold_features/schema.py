@@ -27,7 +27,13 @@ class Kind(StrEnum):
     DATE = "DATE"
 
 
+WIDER = {Kind.INT32: Kind.INT64, Kind.FLOAT: Kind.DOUBLE}  # what holds every value of a kind
 KEY_KINDS = (Kind.BOOL, Kind.INT32, Kind.INT64, Kind.STRING, Kind.DATE)
+
+
+def takes(wanted: Kind, came: Kind | None) -> bool:
+    """Says whether values of the kind that came, None for nulls alone, can become `wanted` without a loss."""
+    return came is None or came is wanted or WIDER.get(came) is wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from pathlib import PurePosixPath
 
 from fivefold_features.online import OnlineStore
@@ -19,10 +20,12 @@ from fivefold_runtime.objects import Objects
 log = logging.getLogger(__name__)
 
 _AGE = 24 * 3600 * 1000  # milliseconds
+_EVERY_SECONDS = 3600.0
+_RETRY_SECONDS = 60.0
 
 
 class Sweeper:
-    """Background work of an App: looks once at the start, then deletes tables as it is told."""
+    """Background work of an App: looks at the start and every hour, and deletes tables as it is told."""
 
     def __init__(self, store: MetadataStore, objects: Objects, online: OnlineStore, clock: Clock) -> None:
         self._store = store
@@ -30,6 +33,7 @@ class Sweeper:
         self._online = online
         self._clock = clock
         self._gone: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._left: list[str] = []  # tables whose online values or files could not be deleted yet
         self._thread = threading.Thread(target=self._loop, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -59,17 +63,37 @@ class Sweeper:
             self._objects.delete(key)
 
     def _loop(self) -> None:
+        self._sweep_calmly()
+        swept = time.monotonic()
+        while True:
+            try:
+                uid = self._gone.get(timeout=_RETRY_SECONDS if self._left else _EVERY_SECONDS)
+            except queue.Empty:
+                self._left, left = [], self._left
+                for again in left:
+                    self._delete_calmly(again)
+                if time.monotonic() - swept > _EVERY_SECONDS:
+                    self._sweep_calmly()
+                    swept = time.monotonic()
+                continue
+            if uid is None:
+                return
+            self._delete_calmly(uid)
+
+    def _sweep_calmly(self) -> None:
         try:
             swept = self.sweep()
             if swept:
                 log.info("orphaned files deleted", extra={"files": swept})
         except FivefoldError as error:
             log.warning("orphaned files not deleted", extra={"reason": error.reason})
-        while (uid := self._gone.get()) is not None:
-            try:
-                self.delete_table(uid)
-            except FivefoldError as error:  # Its files are orphans now; a later start finds them.
-                log.warning("files of a deleted table not deleted", extra={"reason": error.reason})
+
+    def _delete_calmly(self, uid: str) -> None:
+        try:
+            self.delete_table(uid)
+        except FivefoldError as error:
+            log.warning("what a deleted table left is not deleted yet", extra={"reason": error.reason})
+            self._left.append(uid)
 
 
 def _made(key: str) -> int:

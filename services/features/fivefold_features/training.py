@@ -21,7 +21,7 @@ from fivefold_features.errors import LookupKeyMissing, SchemaMismatch, Timestamp
 from fivefold_features.lookups import Feature, Plan, Resolved, resolve
 from fivefold_features.names import spec_name
 from fivefold_features.offline import History
-from fivefold_features.schema import Column, Kind, check_names
+from fivefold_features.schema import Column, Kind, check_names, takes
 from fivefold_features.store import Snapshot, SpecRecord, TrainingSetRecord
 from fivefold_runtime.errors import InvalidArgument
 from fivefold_runtime.ids import new_id
@@ -137,7 +137,7 @@ def _label_columns(incoming: pa.Schema, plan: Plan, asked: Asked) -> tuple[Colum
     for field in incoming:
         kind = kind_of(_FRAME, field)
         wanted = expected.get(field.name, Kind.TIMESTAMP if field.name == asked.timestamp_column else None)
-        if kind is not None and wanted is not None and kind is not wanted:
+        if wanted is not None and not takes(wanted, kind):
             raise SchemaMismatch(
                 f"{_FRAME}: column {field.name!r} must be {wanted} here, but {kind} came",
                 table=_FRAME,
@@ -145,7 +145,7 @@ def _label_columns(incoming: pa.Schema, plan: Plan, asked: Asked) -> tuple[Colum
                 expected=wanted,
                 actual=kind,
             )
-        columns.append(Column(field.name, kind or wanted or Kind.STRING))
+        columns.append(Column(field.name, wanted or kind or Kind.STRING))
     return tuple(columns)
 
 

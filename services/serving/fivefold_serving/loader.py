@@ -100,7 +100,7 @@ def _difference(predictor: Predictor, rows: dict[str, Values], answers: Answers)
     count = len(answers)
     if not count:
         return "there is no row to compare with"
-    scale = max(1.0, float(np.abs(answers).max()))
+    scale = max(1.0, float(np.max(np.abs(answers))))
     found = [predictor(rows, count)]
     for row in range(min(count, 8)):
         one = {name: values[row : row + 1] for name, values in rows.items()}
@@ -110,7 +110,7 @@ def _difference(predictor: Predictor, rows: dict[str, Values], answers: Answers)
             return f"it answers {got.shape[1]} columns, not {wanted.shape[1]}"
         far = np.abs(got - wanted) / scale
         if not (far <= TOLERANCE).all():
-            return f"it differs from the native answers by {far.max():.2g}"
+            return f"it differs from the native answers by {np.max(far):.2g}"
     return ""
 
 

@@ -2,8 +2,7 @@
 
 A field of the empty name, which no key has, says that the table is online and of which base. Rows are compared and
 set by a script, so that the newest wins whichever server writes first. A replacement is built beside and renamed over.
-Each use of a table touches one hash, so a Redis cluster serves it too, except for the rename, whose two names share a
-slot.
+One Redis, or a replicated one behind one address; this client follows no cluster's redirections.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ class RedisOnline:
 
 
 def _name(table: str) -> str:
-    return f"fivefold:online:{{{table}}}"  # The braces put a table's names into one slot of a cluster.
+    return f"fivefold:online:{{{table}}}"
 
 
 def _batches(rows: Rows) -> Iterator[list[bytes]]:
