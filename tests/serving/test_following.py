@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -190,9 +191,10 @@ def test_a_call_while_the_first_version_is_loaded_is_told_to_come_back(
 
 
 class Restartable:
-    """A registry on one address that is stopped and started."""
+    """A registry on one address that is stopped and started, also with an older state of its folder."""
 
     def __init__(self, folder: Path, tracking: str) -> None:
+        self._folder = folder
         self._config = registry.Config(listen=f"127.0.0.1:{free_port()}", data=str(folder), tracking=tracking)
         folder.mkdir()
         self.address = self._config.listen
@@ -204,6 +206,17 @@ class Restartable:
 
     def stop(self) -> None:
         self._server.close()
+
+    def back_up(self) -> None:
+        self.stop()
+        shutil.copytree(self._folder, self._folder.with_name("backup"))
+        self.start()
+
+    def restore(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+        self._folder.with_name("backup").rename(self._folder)
+        self.start()
 
 
 def test_while_the_registry_is_away_all_is_served_and_afterwards_it_catches_up(
@@ -235,4 +248,27 @@ def test_while_the_registry_is_away_all_is_served_and_afterwards_it_catches_up(
                 own.start()
                 until(lambda: again.client.serving.state().registry_connected, "the registry is found again")
             empty.until(second)
+        own.stop()
+
+
+def test_a_registry_that_was_restored_from_a_backup_is_followed_as_it_is_now(
+    quiet: World, packages: Packages, tmp_path: Path
+) -> None:
+    own = Restartable(tmp_path / "registry", quiet.tracking.address)
+    with client_of(tracking=quiet.tracking.address, registry=own.address) as client:
+        alone = World(tmp_path, quiet.tracking, quiet.features, quiet.registry, client, quiet.stack)
+        first = alone.version("restored", packages.of("ridge"))
+        alone.promote(first)
+        own.back_up()
+        second = alone.version("restored", packages.of("tree number"))
+        with alone.serve("one", registry=own.address) as server:
+            server.until(first)
+            alone.promote(second)
+            server.until(second)
+            own.restore()
+            server.until(first)
+            again = alone.version("restored", packages.of("tree number"))
+            alone.promote(again)
+            server.until(again)
+            assert server.client.serving.predict("restored", asked()).model_version == again
         own.stop()

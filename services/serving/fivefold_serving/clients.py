@@ -7,7 +7,6 @@ caller's name, with their token and what is left of their time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -30,14 +29,6 @@ from fivefold_serving.inputs import EXPECTED, checked
 from fivefold_serving.versions import File, Version
 
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """Models that changed, and the position in the registry's events up to which this is told."""
-
-    models: frozenset[str]
-    position: int
 
 
 class Registry:
@@ -106,9 +97,9 @@ class Registry:
                 if message.WhichOneof("part") == "data":
                     yield message.data
 
-    def watch(self, after: int) -> Watch:
-        """Opens the stream of events after a position."""
-        return Watch(self._stub.WatchEvents(registry_pb2.WatchEventsRequest(after_position=after)))
+    def watch(self) -> Watch:
+        """Opens the stream of what happens from now on."""
+        return Watch(self._stub.WatchEvents(registry_pb2.WatchEventsRequest(only_new=True)))
 
     def may_read(self, model: str) -> bool:
         """Says whether the running call's caller may read the model `models/{model}`. Raises Unavailable."""
@@ -123,18 +114,18 @@ class Registry:
 
 
 class Watch:
-    """A stream of the registry's events. Iterating raises Unavailable when it breaks; `cancel` ends it from another
-    thread.
+    """A stream of models that changed. It begins with an empty set: whoever then reads the state misses nothing.
+
+    Iterating raises Unavailable when it breaks; `cancel` ends it from another thread.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def __iter__(self) -> Iterator[News]:
+    def __iter__(self) -> Iterator[frozenset[str]]:
         with passed_on("registry"):
             for message in self._stream:
-                models = frozenset(event.model.removeprefix("models/") for event in message.events)
-                yield News(models, message.position)
+                yield frozenset(event.model.removeprefix("models/") for event in message.events)
 
     def cancel(self) -> None:
         self._stream.cancel()

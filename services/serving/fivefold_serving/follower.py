@@ -1,8 +1,9 @@
 """Follows the registry: what is in Production there is live here.
 
-At the start everything is derived from the registry; after that its events say which models to look at again. What is
-asked of a model is always its present state, so an event that comes twice, late or out of turn does no harm. While
-the registry does not answer, what is live stays; a server that starts then begins with what it served last.
+With every connection everything is derived from the registry; after that its events say which models to look at again.
+What is asked of a model is always its present state, so an event that comes twice, late or out of turn does no harm, nor
+does a registry that was restored from an older backup. While the registry does not answer, what is live stays; a server
+that starts then begins with what it served last.
 
 One thread watches, a few settle models, each model by one at a time.
 """
@@ -28,7 +29,8 @@ from fivefold_serving.versions import Version
 log = logging.getLogger(__name__)
 
 _THREADS = 2
-_RETRY_SECONDS = 0.5  # between two attempts to reach the registry, or to settle a model
+_RETRY_SECONDS = 0.5  # between two attempts to reach the registry, and at first to settle a model
+_LONGEST_RETRY_SECONDS = 30.0  # between two attempts to settle a model, when it failed again and again
 _ALONE_SECONDS = 3.0  # after the start: the registry counts as away, and what was live last is loaded
 
 
@@ -42,6 +44,7 @@ class Follower:
         self._cache = cache
         self._clock = clock
         self._queue = KeyedQueue()
+        self._failures: dict[str, int] = {}  # attempts in a row that did not settle a model
         self._unloaded: dict[str, int] = {}  # models taken out by hand, with the version that was live
         self._first: set[str] | None = None  # models of the first listing that are not settled yet
         self._stop = threading.Event()
@@ -98,18 +101,18 @@ class Follower:
             self._table.change(model, lambda _: None)
 
     def _follow(self) -> None:
-        position, started = 0, time.monotonic()
+        started = time.monotonic()
         while not self._stop.is_set():
             try:
-                self._watch = self._registry.watch(position)
-                self._look_at_all(self._registry.models())
-                self.connected = True
-                for news in self._watch:
-                    self._queue.add(sorted(news.models))
-                    position = news.position
+                self._watch = self._registry.watch()
+                for changed in self._watch:
+                    if not self.connected:
+                        self._look_at_all(self._registry.models())
+                        self.connected = True
+                    self._queue.add(sorted(changed))
             except FivefoldError as error:
                 if self.connected and not self._stop.is_set():
-                    log.warning("registry lost", extra={"why": error.message, "position": position})
+                    log.warning("registry lost", extra={"why": error.message})
             except Exception:
                 log.exception("following the registry failed")
             self.connected = False
@@ -140,9 +143,14 @@ class Follower:
         while (model := self._queue.take()) is not None:
             try:
                 self._settle(model)
+                self._failures.pop(model, None)
             except (FivefoldError, OSError) as error:
-                log.warning("model not settled, trying again", extra={"model": model, "why": str(error)})
-                self._queue.add([model], delay=_RETRY_SECONDS)
+                failures = self._failures[model] = self._failures.get(model, 0) + 1
+                delay = min(_RETRY_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_RETRY_SECONDS)
+                log.warning(
+                    "model not settled, trying again", extra={"model": model, "why": str(error), "seconds": delay}
+                )
+                self._queue.add([model], delay=delay)
             except Exception:
                 log.exception("settling a model failed", extra={"model": model})
             finally:

@@ -11,11 +11,13 @@ import logging
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from fivefold.models import package as packages
 from fivefold.models.package import FeatureSpec, Package, PackageInvalid
 from fivefold.models.signature import Column
+from fivefold_runtime.errors import FivefoldError
 from fivefold_serving import check
 from fivefold_serving.cache import Cache, FilesRefused
 from fivefold_serving.clients import Features, Registry
@@ -33,6 +35,11 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-6  # of the greatest answer, or of 1; XGBoost itself sums in single precision
 WARM_ROWS = (1, 32, 1024)
+_MAY_HELP_TO_WAIT = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 
 
 class VersionRefused(Exception):
@@ -69,7 +76,12 @@ class Loader:
         spec = described.feature_spec
         if spec is None or spec.keys:
             return spec
-        return self._features.spec(spec.name)
+        try:
+            return self._features.spec(spec.name)
+        except FivefoldError as error:
+            if error.code in _MAY_HELP_TO_WAIT:
+                raise
+            raise VersionRefused(f"its feature spec cannot be read: {error.message}") from None
 
 
 def _predictor(plan: Plan, package: Path, folder: Path) -> tuple[Predictor, str]:

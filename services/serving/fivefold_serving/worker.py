@@ -1,7 +1,8 @@
 """Predicts natively in a child process: what serves a model that has no compiled form.
 
 A child and not this process, because a learner costs 150 MB and more, and because a model file that crashes its library
-must not take the others along. One call at a time; a child that died is started again with the next call.
+must not take the others along. One call at a time; a child that died, or was ended because it did not answer, is started
+again with the next call.
 
 The child, `python -m fivefold_serving.worker PACKAGE`, reads packed columns from stdin and writes answers to stdout,
 each after its length; it ends when stdin does.
@@ -10,6 +11,7 @@ each after its length; it ends when stdin does.
 from __future__ import annotations
 
 import os
+import select
 import struct
 import subprocess
 import sys
@@ -24,13 +26,14 @@ from fivefold_serving.columns import Columns, packed, unpacked
 from fivefold_serving.features import ValueRefused
 from fivefold_serving.predictor import Answers
 
+ANSWER_SECONDS = 60.0  # that a child gets for one call, its start and the learner's import included
 _LENGTH = struct.Struct("<Q")
 _SHAPE = struct.Struct("<II")
 _REFUSED = b""  # the answer when the model's library refuses the values
 
 
 class WorkerLost(Exception):
-    """The child ended in the middle of a call."""
+    """The child ended in the middle of a call, or was ended because it did not answer."""
 
 
 class Worker:
@@ -49,6 +52,7 @@ class Worker:
                 self._child = self._start()
             try:
                 _write(self._child.stdin, packed(columns))
+                _await(self._child.stdout)
                 answer = _read(self._child.stdout)
             except (OSError, EOFError):
                 self.close()
@@ -72,6 +76,15 @@ class Worker:
         return isolation.start(
             "fivefold_serving.worker", str(self._package), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
         )
+
+
+def _await(stream: IO[bytes] | None) -> None:
+    """Waits for the first byte of an answer. Raises TimeoutError, an OSError."""
+    assert stream is not None
+    ready = select.poll()
+    ready.register(stream, select.POLLIN)
+    if not ready.poll(ANSWER_SECONDS * 1000):
+        raise TimeoutError
 
 
 def _write(stream: IO[bytes] | None, content: bytes) -> None:
