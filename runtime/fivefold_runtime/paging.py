@@ -1,7 +1,8 @@
 """Page tokens: where a list goes on, opaque to callers and bound to the query they belong to.
 
 A token is no secret and no capability (the query is checked again for the caller who brings it); its check sum only
-tells a damaged token, or one of another query, from a good one.
+tells a damaged token, or one of another query, from a good one. So what it holds may have been made up: servicers read
+it with `key_of`, which checks every part.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from google.protobuf.message import Message
 
 from fivefold_runtime.errors import InvalidArgument
 
-Key = Sequence[str | int | float | bool | None]
+Part = str | int | float | bool | None
+Key = Sequence[Part]
+Kind = type | tuple[type, ...]
+
+NUMBER, REAL, TEXT, NOTHING = int, float, str, type(None)
 
 _SUM = 8  # bytes
+_MOST = 2**63  # no database keeps a larger whole number
 
 
 class PageTokenInvalid(InvalidArgument):
@@ -34,6 +41,24 @@ def size(asked: int, default: int, largest: int) -> int:
     return min(asked or default, largest)
 
 
+def key_of(request: Any, *kinds: Kind) -> tuple[Any, ...] | None:
+    """Returns the key that the page asked for begins after, None for the first page. Raises PageTokenInvalid.
+
+    kinds  what each part of the key must be: NUMBER, REAL, TEXT, NOTHING, or a tuple of these
+    """
+    key = after(request.page_token, query_of(request))
+    if key is None:
+        return None
+    if len(key) != len(kinds) or not all(_fits(part, kind) for part, kind in zip(key, kinds, strict=True)):
+        raise invalid()
+    return tuple(key)
+
+
+def token_of(request: Message, more: Key | None) -> str:
+    """Returns the token of the page after the row with the key `more`, "" when nothing follows."""
+    return "" if more is None else token(more, query_of(request))
+
+
 def token(key: Key, query: str | bytes) -> str:
     """Returns the token of the page after the row with this key.
 
@@ -44,8 +69,8 @@ def token(key: Key, query: str | bytes) -> str:
     return base64.urlsafe_b64encode(_sum(body, query) + body).decode().rstrip("=")
 
 
-def after(page_token: str, query: str | bytes) -> list[str | int | float | bool | None] | None:
-    """Returns the key to go on after; None for the first page. Raises PageTokenInvalid."""
+def after(page_token: str, query: str | bytes) -> list[Part] | None:
+    """Returns the key to go on after, unchecked; None for the first page. Raises PageTokenInvalid."""
     if not page_token:
         return None
     try:
@@ -57,19 +82,32 @@ def after(page_token: str, query: str | bytes) -> list[str | int | float | bool 
                 return key
     except (binascii.Error, ValueError, RecursionError):
         pass
-    raise PageTokenInvalid.at(
+    raise invalid()
+
+
+def invalid() -> PageTokenInvalid:
+    return PageTokenInvalid.at(
         "page_token", "is not of this list; begin without one, and change nothing else between pages"
     )
 
 
 def query_of(request: Message) -> bytes:
-    """Returns what binds a token to a request: everything in it but the token and the size of the page."""
+    """Returns what binds a token to a request: its type, which each method has for itself, and everything in it but
+    the token and the size of the page."""
     copy = type(request)()
     copy.CopyFrom(request)
     for field in ("page_token", "page_size"):
         if field in copy.DESCRIPTOR.fields_by_name:
             copy.ClearField(field)
-    return copy.SerializeToString(deterministic=True)
+    return copy.DESCRIPTOR.full_name.encode() + b"\0" + copy.SerializeToString(deterministic=True)
+
+
+def _fits(part: object, kind: Kind) -> bool:
+    if type(part) not in (kind if isinstance(kind, tuple) else (kind,)):
+        return False
+    if isinstance(part, str):
+        return "\0" not in part and part.encode("utf-8", "replace").decode() == part
+    return not isinstance(part, int) or -_MOST <= part < _MOST
 
 
 def _sum(body: bytes, query: str | bytes) -> bytes:

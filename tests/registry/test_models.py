@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from fivefold.registry.v1 import registry_pb2 as pb
+from fivefold_runtime import paging
 from tests.registry.client import PRODUCTION, STAGING, Registry
 from tests.runtime.asserting import refused
 
@@ -51,6 +52,34 @@ def test_models_are_listed_by_name_in_pages(on_both: Registry) -> None:
         on_both.stub.ListModels(pb.ListModelsRequest(page_token="junk"))
     with refused("FIELD_INVALID"):
         on_both.stub.ListModels(pb.ListModelsRequest(page_size=-1))
+
+
+@pytest.mark.parametrize("key", [[], ["x"], [2**70], ["a", "b"], [1.5], [None], [[1]]])
+def test_a_made_up_page_token_is_refused(registry: Registry, key: list[object]) -> None:
+    registry.model()
+    parent = "models/churn"
+    for method, request in (
+        (registry.stub.ListModels, pb.ListModelsRequest()),
+        (registry.stub.ListModelVersions, pb.ListModelVersionsRequest(parent=parent)),
+        (registry.stub.ListActivities, pb.ListActivitiesRequest(parent=parent)),
+        (registry.stub.ListTransitionRequests, pb.ListTransitionRequestsRequest(parent=parent)),
+    ):
+        if key == ["x"] and method == registry.stub.ListModels:
+            continue  # the name of a model
+        request.page_token = paging.token(key, paging.query_of(request))  # type: ignore[arg-type]
+        with refused("PAGE_TOKEN_INVALID"):
+            method(request)
+
+
+def test_a_page_token_of_another_method_is_refused(registry: Registry) -> None:
+    registry.model()
+    for _ in range(2):
+        registry.make()
+    parent = "models/churn"
+    versions = registry.stub.ListModelVersions(pb.ListModelVersionsRequest(parent=parent, page_size=1))
+    assert versions.next_page_token
+    with refused("PAGE_TOKEN_INVALID"):
+        registry.stub.ListActivities(pb.ListActivitiesRequest(parent=parent, page_token=versions.next_page_token))
 
 
 def test_an_update_changes_what_its_mask_names(on_both: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,47 @@ def test_a_query_is_the_request_without_token_and_size():
     first = pb.ListNotesRequest(prefix="a", page_size=3)
     assert paging.query_of(first) == paging.query_of(pb.ListNotesRequest(prefix="a", page_token="x", page_size=9))
     assert paging.query_of(first) != paging.query_of(pb.ListNotesRequest(prefix="b", page_size=3))
+
+
+def listing(key):
+    request = pb.ListNotesRequest()
+    request.page_token = paging.token_of(request, key)
+    return request
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(st.characters(exclude_characters="\0")))
+def test_a_key_of_the_right_kinds_comes_back(number, real, text):
+    request = listing([number, real, text, None])
+    kinds = (paging.NUMBER, paging.REAL, paging.TEXT, (paging.TEXT, paging.NOTHING))
+    assert paging.key_of(request, *kinds) == (number, real, text, None)
+    assert paging.key_of(pb.ListNotesRequest(), *kinds) is None
+
+
+@pytest.mark.parametrize(
+    "key", [[], [1, 2], ["x"], [2**63], [-(2**63) - 1], [2**70], [True], [1.0], [None], [[1]], [{}]]
+)
+def test_a_made_up_key_is_refused(key):
+    with pytest.raises(PageTokenInvalid):
+        paging.key_of(listing(key), paging.NUMBER)
+
+
+@pytest.mark.parametrize("text", ["a\0", "\ud800"])
+def test_a_text_that_no_database_takes_is_refused(text):
+    request = pb.ListNotesRequest()
+    body = json.dumps([text]).encode()
+    sum_ = paging._sum(body, paging.query_of(request))
+    request.page_token = base64.urlsafe_b64encode(sum_ + body).decode().rstrip("=")
+    with pytest.raises(PageTokenInvalid):
+        paging.key_of(request, paging.TEXT)
+
+
+def test_the_last_page_has_no_token():
+    assert paging.token_of(pb.ListNotesRequest(), None) == ""
+
+
+def test_a_token_of_another_method_is_refused():
+    assert pb.ListNotesRequest().SerializeToString() == pb.Note().SerializeToString()
+    assert paging.query_of(pb.ListNotesRequest()) != paging.query_of(pb.Note())
 
 
 def test_a_page_size_has_a_default_and_a_limit():

@@ -59,12 +59,12 @@ class AutoMLServicer:
         return job_to_wire(self._store.get(job_id(request.name)))
 
     def ListJobs(self, request: pb.ListJobsRequest, context: object) -> pb.ListJobsResponse:
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
-        after = paging.after(request.page_token, query)
-        jobs = self._store.page(str(after[0]) if after else None, size + 1, self._authorizer)
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        (after,) = paging.key_of(request, paging.TEXT) or (None,)
+        jobs = self._store.page(after, size + 1, self._authorizer)
         answer = pb.ListJobsResponse(jobs=map(job_to_wire, jobs[:size]))
         if len(jobs) > size:
-            answer.next_page_token = paging.token([jobs[size - 1].id], query)
+            answer.next_page_token = paging.token_of(request, [jobs[size - 1].id])
         return answer
 
     @mutation
@@ -87,14 +87,13 @@ class AutoMLServicer:
 
     def ListTrials(self, request: pb.ListTrialsRequest, context: object) -> pb.ListTrialsResponse:
         job = self._store.get(job_id(request.parent, "parent")).id
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
-        after = paging.after(request.page_token, query)
-        last = (float(after[0]), int(after[1])) if after else None  # type: ignore[arg-type]
-        found = self._store.ranked(job, last, size + 1)
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        after = paging.key_of(request, paging.REAL, paging.NUMBER)
+        found = self._store.ranked(job, after, size + 1)
         answer = pb.ListTrialsResponse(trials=[trial_to_wire(trial) for trial, _ in found[:size]])
         if len(found) > size:
             trial, rank = found[size - 1]
-            answer.next_page_token = paging.token([rank, trial.number], query)
+            answer.next_page_token = paging.token_of(request, [rank, trial.number])
         return answer
 
     def RegisterTrial(self, request: pb.RegisterTrialRequest, context: object) -> pb.RegisterTrialResponse:

@@ -76,9 +76,10 @@ class FeatureServicer:
         return wire.to_table(self._store.table(names.table_id(request.name)))
 
     def ListTables(self, request: pb.ListTablesRequest, context: Context) -> pb.ListTablesResponse:
-        size, after, query = _page(request)
-        found = self._store.tables(str(after or ""), size + 1)
-        token = paging.token([found[size - 1].id], query) if len(found) > size else ""
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        (after,) = paging.key_of(request, paging.TEXT) or ("",)
+        found = self._store.tables(after, size + 1)
+        token = paging.token_of(request, [found[size - 1].id] if len(found) > size else None)
         return pb.ListTablesResponse(tables=map(wire.to_table, found[:size]), next_page_token=token)
 
     @mutation
@@ -102,9 +103,10 @@ class FeatureServicer:
         return Empty()
 
     def ListTableVersions(self, request: pb.ListTableVersionsRequest, context: Context) -> pb.ListTableVersionsResponse:
-        size, before, query = _page(request)
-        found = self._store.versions(names.table_id(request.parent, "parent"), _number(before), size + 1)
-        token = paging.token([found[size - 1].number], query) if len(found) > size else ""
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        (before,) = paging.key_of(request, paging.NUMBER) or (None,)
+        found = self._store.versions(names.table_id(request.parent, "parent"), before, size + 1)
+        token = paging.token_of(request, [found[size - 1].number] if len(found) > size else None)
         return pb.ListTableVersionsResponse(table_versions=map(wire.to_version, found[:size]), next_page_token=token)
 
     def WriteTable(self, requests: Iterator[pb.WriteTableRequest], context: Context) -> pb.TableVersion:
@@ -113,14 +115,15 @@ class FeatureServicer:
         header, pieces = opened(requests)
         table = self._store.table(names.table_id(header.table, "header.table"))
         written = writing.stage(self._history(), table, wire.MODE[header.mode], pieces)
-        answer = self._add_version(Streamed(header, written.digest, (table, written)), context)
+        with self._sweeper.untaken(Streamed(header, written.digest, (table, written), written.key)) as streamed:
+            answer = self._add_version(streamed, context)
         if table.publish_on_write:
             self._publisher().catch_up(table.id)
         return answer
 
     @mutation
     def _add_version(self, request: Streamed, context: Context) -> pb.TableVersion:
-        table, written = request.made
+        table, written = request.take()
         return wire.to_version(self._store.add_version(table, written))
 
     def ReadTable(self, request: pb.ReadTableRequest, context: Context) -> Iterator[pb.ReadTableResponse]:
@@ -151,9 +154,10 @@ class FeatureServicer:
         return wire.to_spec(self._store.spec(names.spec_id(request.name)))
 
     def ListFeatureSpecs(self, request: pb.ListFeatureSpecsRequest, context: Context) -> pb.ListFeatureSpecsResponse:
-        size, after, query = _page(request)
-        found = self._store.specs(str(after or ""), size + 1)
-        token = paging.token([found[size - 1].id], query) if len(found) > size else ""
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        (after,) = paging.key_of(request, paging.TEXT) or ("",)
+        found = self._store.specs(after, size + 1)
+        token = paging.token_of(request, [found[size - 1].id] if len(found) > size else None)
         return pb.ListFeatureSpecsResponse(feature_specs=map(wire.to_spec, found[:size]), next_page_token=token)
 
     def CreateTrainingSet(self, requests: Iterator[pb.CreateTrainingSetRequest], context: Context) -> pb.TrainingSet:
@@ -169,11 +173,12 @@ class FeatureServicer:
             training.Asked(asked.timestamp_column, tuple(asked.labels), tuple(asked.exclude_columns)),
             pieces,
         )
-        return self._add_training_set(Streamed(header, made.label_digest, made), context)
+        with self._sweeper.untaken(Streamed(header, made.label_digest, made, made.key)) as streamed:
+            return self._add_training_set(streamed, context)
 
     @mutation
     def _add_training_set(self, request: Streamed, context: Context) -> pb.TrainingSet:
-        return wire.to_training_set(self._store.add_training_set(request.made))
+        return wire.to_training_set(self._store.add_training_set(request.take()))
 
     def GetTrainingSet(self, request: pb.GetTrainingSetRequest, context: Context) -> pb.TrainingSet:
         return wire.to_training_set(self._store.training_set(names.training_set_id(request.name)))
@@ -199,16 +204,3 @@ class FeatureServicer:
         from fivefold_features.publishing import Publisher
 
         return Publisher(self._store, self._history(), self._online)
-
-
-def _page(
-    request: pb.ListTablesRequest | pb.ListTableVersionsRequest | pb.ListFeatureSpecsRequest,
-) -> tuple[int, object, bytes]:
-    """Returns the size of a page, the key that it begins after (None: the first), and what its token is bound to."""
-    query = paging.query_of(request)
-    key = paging.after(request.page_token, query)
-    return paging.size(request.page_size, _PAGE, _LARGEST_PAGE), key[0] if key else None, query
-
-
-def _number(key: object) -> int | None:
-    return key if isinstance(key, int) else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold_registry import names, wire
@@ -77,10 +78,10 @@ class RegistryServicer:
         return wire.model(self._store.models.get(ModelName.parse(request.name)))
 
     def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
-        (after,) = paging.after(request.page_token, query) or [""]
-        found = self._store.models.list(str(after), size + 1, self._authorizer)
-        more = paging.token([found[size - 1].model], query) if len(found) > size else ""
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
+        (after,) = paging.key_of(request, paging.TEXT) or ("",)
+        found = self._store.models.list(after, size + 1, self._authorizer)
+        more = paging.token_of(request, [found[size - 1].model] if len(found) > size else None)
         return pb.ListModelsResponse(models=[wire.model(record) for record in found[:size]], next_page_token=more)
 
     @mutation
@@ -125,11 +126,11 @@ class RegistryServicer:
         return wire.version(self._store.versions.get(VersionName.parse(request.name)))
 
     def ListModelVersions(self, request: pb.ListModelVersionsRequest, context: Context) -> pb.ListModelVersionsResponse:
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
         stages = {wire.stage_of(stage, f"stages[{index}]") for index, stage in enumerate(request.stages)}
         model = ModelName.parse(request.parent, "parent")
-        found = self._store.versions.list(model, stages, _number(paging.after(request.page_token, query)), size + 1)
-        more = paging.token([found[size - 1].number], query) if len(found) > size else ""
+        found = self._store.versions.list(model, stages, _number(request), size + 1)
+        more = paging.token_of(request, [found[size - 1].number] if len(found) > size else None)
         return pb.ListModelVersionsResponse(
             model_versions=[wire.version(record) for record in found[:size]], next_page_token=more
         )
@@ -183,12 +184,12 @@ class RegistryServicer:
     def ListTransitionRequests(
         self, request: pb.ListTransitionRequestsRequest, context: Context
     ) -> pb.ListTransitionRequestsResponse:
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
         model, number = names.parent(request.parent)
-        before = _number(paging.after(request.page_token, query))
+        before = _number(request)
         found = self._store.requests.list(model, number, request.show_settled, before, size + 1)
         viewer = self._actor(request.parent)
-        more = paging.token([found[size - 1].name.sequence], query) if len(found) > size else ""
+        more = paging.token_of(request, [found[size - 1].name.sequence] if len(found) > size else None)
         return pb.ListTransitionRequestsResponse(
             transition_requests=[wire.request(record, viewer) for record in found[:size]], next_page_token=more
         )
@@ -227,11 +228,11 @@ class RegistryServicer:
         return wire.comment(self._store.journal.comment(name, request.text, caller().subject))
 
     def ListActivities(self, request: pb.ListActivitiesRequest, context: Context) -> pb.ListActivitiesResponse:
-        size, query = paging.size(request.page_size, _PAGE, _LARGEST_PAGE), paging.query_of(request)
+        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
         model, number = names.parent(request.parent)
-        after = _number(paging.after(request.page_token, query)) or 0
+        after = _number(request) or 0
         found = self._store.journal.activities(model, number, after, size + 1)
-        more = paging.token([found[size - 1].sequence], query) if len(found) > size else ""
+        more = paging.token_of(request, [found[size - 1].sequence] if len(found) > size else None)
         return pb.ListActivitiesResponse(
             activities=[wire.activity(record) for record in found[:size]], next_page_token=more
         )
@@ -276,6 +277,7 @@ def _attempt(request: pb.CreateModelVersionRequest) -> str:
     return hashlib.sha256(caller().subject.encode() + b"\0" + body).hexdigest()
 
 
-def _number(key: list[str | int | float | bool | None] | None) -> int | None:
-    """Returns the number that a page token holds."""
-    return int(str(key[0])) if key else None
+def _number(request: Message) -> int | None:
+    """Returns the number that a page begins after, None for the first page."""
+    (number,) = paging.key_of(request, paging.NUMBER) or (None,)
+    return number

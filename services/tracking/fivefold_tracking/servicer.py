@@ -47,10 +47,10 @@ class TrackingServicer:
 
     def ListExperiments(self, request, context):
         size = paging.size(request.page_size, default=100, largest=1000)
-        after = pages.after(request, pages.NUMBER)
+        after = paging.key_of(request, paging.NUMBER)
         page = self._experiments.list(self._authorizer, show_deleted=request.show_deleted, after=after, limit=size)
         return pb.ListExperimentsResponse(
-            experiments=map(wire.of_experiment, page.items), next_page_token=pages.token(request, page.more)
+            experiments=map(wire.of_experiment, page.items), next_page_token=paging.token_of(request, page.more)
         )
 
     @mutation
@@ -106,7 +106,9 @@ class TrackingServicer:
         size = paging.size(request.page_size, default=100, largest=1000)
         page = self._runs.search(query, pages.after_run(request, query.order), size)
         return pb.SearchRunsResponse(
-            runs=map(wire.of_run, page.items), next_page_token=pages.token(request, page.more), total_size=page.total
+            runs=map(wire.of_run, page.items),
+            next_page_token=paging.token_of(request, page.more),
+            total_size=page.total,
         )
 
     @mutation
@@ -121,10 +123,10 @@ class TrackingServicer:
 
     def ListMetricPoints(self, request, context):
         size = paging.size(request.page_size, default=1000, largest=25_000)
-        after = pages.after(request, pages.NUMBER, pages.NUMBER, pages.NUMBER)
+        after = paging.key_of(request, paging.NUMBER, paging.NUMBER, paging.NUMBER)
         page = self._runs.points(names.run_id(request.run, "run"), request.key, after, size)
         return pb.ListMetricPointsResponse(
-            points=map(wire.of_point, page.items), next_page_token=pages.token(request, page.more)
+            points=map(wire.of_point, page.items), next_page_token=paging.token_of(request, page.more)
         )
 
     def ListArtifacts(self, request, context):
@@ -133,11 +135,11 @@ class TrackingServicer:
             names.run_id(request.run, "run"),
             paths.check_folder(request.path),
             recursive=request.recursive,
-            after=pages.after(request, pages.TEXT),
+            after=paging.key_of(request, paging.TEXT),
             limit=size,
         )
         return pb.ListArtifactsResponse(
-            artifacts=map(wire.of_artifact, page.items), next_page_token=pages.token(request, page.more)
+            artifacts=map(wire.of_artifact, page.items), next_page_token=paging.token_of(request, page.more)
         )
 
     def UploadArtifact(self, request_iterator, context):
