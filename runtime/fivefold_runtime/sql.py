@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, delete, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
@@ -26,6 +26,7 @@ from fivefold_runtime import calls, faults, migration
 from fivefold_runtime.clock import Clock, SystemClock
 from fivefold_runtime.groupcommit import Writer
 from fivefold_runtime.settings import StartError
+from fivefold_runtime.tables import answers
 from fivefold_runtime.transaction import Transaction, inside, running
 
 T = TypeVar("T")
@@ -71,13 +72,15 @@ class Database:
         try:
             with faults.mapped():
                 migration.upgrade(engine, migrations)
+                opened = cls(engine, clock)
+                opened._forget_running()
         except faults.StorageFull:
             raise StartError(f"the disk or quota under {shown} is full. Free some space, then start again.") from None
         except faults.StoreUnavailable:
             raise StartError(
                 f"cannot use the database {shown}. Check that it is there, runs, and lets this server write."
             ) from None
-        return cls(engine, clock)
+        return opened
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -138,6 +141,12 @@ class Database:
             self._writer.close()
         self.engine.dispose()
 
+    def _forget_running(self) -> None:
+        """Lets go of request ids whose `mutation.once` died with its server, where no other server can be at work."""
+        if self.is_sqlite:
+            with self.write() as tx:
+                tx.execute(delete(answers).where(answers.c.kind.is_(None)))
+
     def _joined(self) -> Transaction:
         joined = running(self)
         if joined is None:
@@ -192,6 +201,7 @@ def engine_for(url: str, statement_seconds: float = 30.0) -> Engine:
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite"),
+        hide_parameters=True,
         poolclass=QueuePool,
         pool_size=_POOL,
         max_overflow=_OVERFLOW,
@@ -231,6 +241,7 @@ def _postgres(url: URL, statement_seconds: float) -> Engine:
     }
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,  # What callers store has no place in the log, where an error's traceback goes.
         pool_size=_POOL,
         max_overflow=_OVERFLOW,
         pool_timeout=_BUSY_SECONDS,

@@ -304,6 +304,12 @@ def test_a_migration_that_fails_half_way_leaves_the_old_schema(store_url, tmp_pa
     Database.open(store_url, migrations="half_migrations").close()
 
 
+def test_the_text_of_a_database_error_has_no_values(database):
+    with pytest.raises(sa.exc.DBAPIError) as caught, database.write() as tx:
+        tx.execute(sa.text("INSERT INTO no_such_table VALUES (:value)"), {"value": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "line"),
     [
