@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from fivefold.models.package import FeatureSpec
 from fivefold.sdk.columns import to_wire
 from fivefold.sdk.errors import FivefoldError
 from fivefold.serving.v1 import serving_pb2
@@ -126,6 +127,34 @@ def test_a_version_that_cannot_be_loaded_never_replaces_the_one_that_answers(
     quiet.promote(better)
     server.until(better)
     assert server.state(bad) == ""
+
+
+def test_after_a_restart_the_version_before_a_refused_one_answers_again(
+    quiet: World, packages: Packages, tmp_path: Path
+) -> None:
+    good = quiet.version("restarted", packages.of("ridge"))
+    quiet.promote(good)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "MLmodel").write_text("flavors: {sklearn: {}}")
+    bad = quiet.version("restarted", tmp_path / "bad")
+    with quiet.serve("serving-restarted") as first:
+        first.until(good)
+        quiet.promote(bad)
+        first.until(bad, "REFUSED")
+    with quiet.serve("serving-restarted") as second:
+        second.until(good)
+        assert second.state(bad) == "REFUSED"
+        assert second.client.serving.predict("restarted", asked()).model_version == good
+    quiet.demote(bad)
+
+
+def test_a_version_whose_feature_spec_is_not_there_is_refused(quiet: World, server: Server, packages: Packages) -> None:
+    missing = FeatureSpec("specs/nowhere", (), ())
+    version = quiet.version("specless", packages.of("ridge", missing))
+    quiet.promote(version)
+    server.until(version, "REFUSED")
+    assert "its feature spec cannot be read" in server.served(version).reason
+    quiet.demote(version)
 
 
 def test_a_file_that_rots_in_the_registry_is_refused_and_the_old_version_stays(

@@ -6,19 +6,23 @@ import hashlib
 import io
 import json
 import pickle
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import yaml
 
 from fivefold.sdk.errors import FivefoldError
+from fivefold_serving import worker
 from fivefold_serving.cache import Cache
 from fivefold_serving.loader import Loader, VersionRefused
 from fivefold_serving.versions import File, Version, digest_of
+from fivefold_serving.worker import Worker, WorkerLost
 from tests.serving.conftest import Packages
 from tests.serving.world import World, row
 
@@ -214,6 +218,26 @@ def test_a_plan_that_answers_otherwise_than_the_native_model_is_not_used(folder:
     fallback = loader(folder, tmp_path).load(folder.version())
     assert fallback.about.startswith("native linear (it differs from the native answers by")
     fallback.predictor.close()
+
+
+def test_a_child_that_hangs_is_ended_and_the_next_call_has_another(
+    packages: Packages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = packed_rows()
+    native = Worker(packages.of("histogram pair"))
+    answers = native(rows, 1)
+    monkeypatch.setattr(worker, "ANSWER_SECONDS", 0.2)
+    native._child.send_signal(signal.SIGSTOP)
+    with pytest.raises(WorkerLost):
+        native(rows, 1)
+    monkeypatch.undo()
+    assert native(rows, 1) == pytest.approx(answers)
+    native.close()
+
+
+def packed_rows() -> dict[str, Any]:
+    """One row as predictors take it."""
+    return {name: values if isinstance(values[0], str) else np.array(values, float) for name, values in row().items()}
 
 
 def test_a_version_that_is_refused_is_named_with_its_reason_to_whoever_asks(quiet: World, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_a_model_that_is_not_there_is_not_served(served: Server) -> None:
         ({"carrier": [7]}, "carrier", "integers", "text"),
         ({"jet": [1]}, "jet", "integers", "booleans"),
         ({"seats": [2.5]}, "seats", "2.5 in row 0", "64-bit integers"),
+        ({"seats": [2**60]}, "seats", "beyond 2^53", "exactly"),
         ({"delay": [float("inf")]}, "delay", "inf in row 0", "finite"),
         ({"speed": [1e300]}, "speed", "single precision", "32-bit"),
         ({"Delay": [1.0]}, "Delay", "an unknown column", "delay"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -102,3 +103,14 @@ def test_an_answer_of_the_registry_counts_on_while_it_is_away_and_nothing_else_d
     secured.registry_service.server.close()
     assert outcome(secured, secured.as_("ada"))[0] == "MODEL_NOT_SERVED"
     assert outcome(secured, secured.as_("eve"))[0] == "SERVICE_UNAVAILABLE"
+
+
+def test_a_model_that_is_made_after_someone_asked_for_it_is_theirs_seconds_later(secured: Secured) -> None:
+    bob = secured.as_("bob")
+    assert outcome(secured, bob, "models/later")[0] == "RESOURCE_NOT_FOUND"
+    models = RegistryServiceStub(secured.registry_service.channel)
+    models.CreateModel(registry_pb2.CreateModelRequest(model={"name": "models/later"}), metadata=bob)
+    end = time.monotonic() + 30
+    while outcome(secured, bob, "models/later")[0] != "MODEL_NOT_SERVED":
+        assert time.monotonic() < end, "a no is remembered for ever"
+        time.sleep(0.1)

@@ -18,10 +18,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
 from fivefold_runtime.names import NameInvalid, check_path
+from fivefold_serving.queueing import KeyedQueue
 from fivefold_serving.versions import File, Version, digest_of
 
 log = logging.getLogger(__name__)
@@ -41,21 +43,22 @@ class Cache:
         self._models = folder / "models"
         self._live = folder / "live.json"
         self._limit = limit_bytes
-        self._one = threading.Lock()  # Versions of two models may have the same files.
+        self._digests = KeyedQueue()  # Versions of two models may have the same files.
+        self._writing = threading.Lock()
         self._models.mkdir(parents=True, exist_ok=True)
-        for left in self._models.glob(".partial-*"):
+        for left in (*self._models.glob(".partial-*"), *self._models.glob("*/.plan-*")):
             shutil.rmtree(left, ignore_errors=True)
 
+    def using(self, digest: str) -> AbstractContextManager[None]:
+        """Holds a version's folder during the block: nobody else fetches or compiles it, and `trim` spares it."""
+        return self._digests.holding(digest)
+
     def fetch(self, version: Version, download: Callable[[str], Iterator[bytes]]) -> Path:
-        """Returns the folder of a version's verified files; downloads them unless they are there.
+        """Returns the folder of a version's verified files; downloads them unless they are there. Call it in `using`.
 
         Raises FilesRefused when a file, or the whole, is not what the registry states; OSError when the disk is full.
         """
         _check_whole(version)
-        with self._one:
-            return self._fetch(version, download)
-
-    def _fetch(self, version: Version, download: Callable[[str], Iterator[bytes]]) -> Path:
         home = self._models / version.digest
         if home.is_dir():
             try:
@@ -76,6 +79,7 @@ class Cache:
 
     def trim(self, used: Collection[str]) -> None:
         """Deletes the longest unused versions beyond the limit; `used` are digests that stay."""
+        used = {*used, *self._digests.held}
         homes = sorted(
             (home for home in self._models.iterdir() if home.is_dir()), key=lambda home: -home.stat().st_mtime
         )
@@ -87,10 +91,10 @@ class Cache:
 
     def remember(self, live: Iterable[Version]) -> None:
         """Writes down what is live."""
-        content = json.dumps([asdict(version) for version in live])
         partial = self._live.with_suffix(".partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(self._live)
+        with self._writing:
+            partial.write_text(json.dumps([asdict(version) for version in live]), encoding="utf-8")
+            partial.replace(self._live)
 
     def remembered(self) -> list[Version]:
         """Returns what was live when this server last ran; nothing where that cannot be read."""

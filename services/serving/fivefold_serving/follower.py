@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _THREADS = 2
 _RETRY_SECONDS = 0.5  # between two attempts to reach the registry, and at first to settle a model
 _LONGEST_RETRY_SECONDS = 30.0  # between two attempts to settle a model, when it failed again and again
+_PATIENT_FAILURES = 6  # attempts to settle a model, after which a server is ready without it
 _ALONE_SECONDS = 3.0  # after the start: the registry counts as away, and what was live last is loaded
 
 
@@ -116,7 +117,7 @@ class Follower:
             except Exception:
                 log.exception("following the registry failed")
             self.connected = False
-            if self._first is None and time.monotonic() - started > _ALONE_SECONDS:
+            if self._first != set() and time.monotonic() - started > _ALONE_SECONDS:
                 self._begin_alone()
             self._stop.wait(_RETRY_SECONDS)
 
@@ -127,23 +128,29 @@ class Follower:
         self._queue.add({*models, *self._table.entries})
 
     def _begin_alone(self) -> None:
-        """Loads what was live when this server last ran, from the cache."""
+        """Loads what was live when this server last ran, from the cache, and is content with it."""
         remembered = self._cache.remembered()
         for version in remembered:
-            try:
-                loaded = self._loader.load(version)
-            except (VersionRefused, FivefoldError, OSError) as error:
-                log.warning("model not loaded", extra={"model_version": version.name, "why": str(error)})
-                continue
-            self._table.change(version.model, served.live(loaded, self._clock.now()))
+            if self._first is None or version.model in self._first:
+                self._load_remembered(version)
         if remembered:
             self._first = set()
+
+    def _load_remembered(self, version: Version) -> None:
+        with self._queue.holding(version.model):
+            if self._table.entries.get(version.model, Entry()).live is not None:
+                return
+            try:
+                loaded = self._loader.load(version)
+            except Exception as error:  # Whatever is wrong with one version must not keep the others away.
+                log.warning("model not loaded", extra={"model_version": version.name, "why": str(error)})
+                return
+            self._table.change(version.model, served.live(loaded, self._clock.now()))
 
     def _settle_all(self) -> None:
         while (model := self._queue.take()) is not None:
             try:
                 self._settle(model)
-                self._failures.pop(model, None)
             except (FivefoldError, OSError) as error:
                 failures = self._failures[model] = self._failures.get(model, 0) + 1
                 delay = min(_RETRY_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_RETRY_SECONDS)
@@ -151,12 +158,17 @@ class Follower:
                     "model not settled, trying again", extra={"model": model, "why": str(error), "seconds": delay}
                 )
                 self._queue.add([model], delay=delay)
+                if failures >= _PATIENT_FAILURES and self.connected:
+                    self._looked_at(model)  # One model that does not load must not keep a server with others unready.
             except Exception:
                 log.exception("settling a model failed", extra={"model": model})
+                self._looked_at(model)
             finally:
-                if self._first:
-                    self._first.discard(model)
                 self._queue.done(model)
+
+    def _looked_at(self, model: str) -> None:
+        if self._first:
+            self._first.discard(model)
 
     def _settle(self, model: str) -> None:
         """Brings one model to what the registry says now. The caller holds its key."""
@@ -171,9 +183,11 @@ class Follower:
             self._unloaded.pop(model, None)
             numbers = {version.number for version in versions}
             self._table.change(model, served.known(numbers))
-            chosen = self._chosen(model, versions)
+            chosen = self._chosen(model, versions) or self._before(model, versions)
             if chosen is not None:
                 self._table.change(model, served.live(chosen, self._clock.now()))
+        self._failures.pop(model, None)
+        self._looked_at(model)
         self._keep()
 
     def _chosen(self, model: str, versions: list[Version]) -> Loaded | None:
@@ -189,6 +203,16 @@ class Follower:
             if loaded is not None:
                 still = self._registry.production(model) or []
                 return loaded if version.number in {one.number for one in still} else None
+        return None
+
+    def _before(self, model: str, versions: list[Version]) -> Loaded | None:
+        """Returns what was live before a restart, where all that is in Production is refused and nothing answers."""
+        entry = self._table.entries.get(model, Entry())
+        if entry.live is not None or not entry.refused.keys() >= {version.number for version in versions}:
+            return None
+        for version in self._cache.remembered():
+            if version.model == model:
+                return self._loaded(version)
         return None
 
     def _loaded(self, version: Version) -> Loaded | None:
@@ -211,8 +235,9 @@ class Follower:
             self._table.change(version.model, served.arrived(version.number))
 
     def _keep(self) -> None:
-        """Writes down what is live, and makes room in the cache."""
+        """Writes down what is live, once all that was to be looked at first has been, and makes room in the cache."""
         entries = self._table.entries.values()
-        self._cache.remember(entry.live.version for entry in entries if entry.live is not None)
+        if not self._first:
+            self._cache.remember(entry.live.version for entry in entries if entry.live is not None)
         both = (loaded for entry in entries for loaded in (entry.live, entry.standby))
         self._cache.trim({loaded.version.digest for loaded in both if loaded is not None})

@@ -21,6 +21,7 @@ EXPECTED = {
     "date": "integers: days since 1970",
 }
 _INTEGERS = {"int32": 2**31, "int64": 2**63, "date": 2**31, "timestamp": 2**63}
+_EXACT = 2**53  # up to which models, which calculate in float64, see the integer that was sent
 
 
 def checked(numbers: Numbers, column: Column) -> Numbers:
@@ -35,6 +36,8 @@ def checked(numbers: Numbers, column: Column) -> Numbers:
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InputMismatch.of(column.name, f"{numbers[row]} in row {row}", EXPECTED[column.type])
+        if (np.abs(there) > _EXACT).any():
+            raise InputMismatch.of(column.name, "an integer beyond 2^53", "integers that floating point holds exactly")
     if column.type == "float":
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32).astype(np.float64)

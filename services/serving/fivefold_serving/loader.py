@@ -56,6 +56,10 @@ class Loader:
 
     def load(self, version: Version) -> Loaded:
         """Returns the version, ready. Raises VersionRefused; Unavailable and OSError when it is worth another try."""
+        with self._cache.using(version.digest):
+            return self._load(version)
+
+    def _load(self, version: Version) -> Loaded:
         started = time.monotonic()
         try:
             home = self._cache.fetch(version, lambda path: self._registry.download(version, path))

@@ -140,6 +140,11 @@ def _looked_up(
     spec: FeatureSpec, given: Given, lacking: Sequence[Column], features: Features, as_of: Timestamp | None
 ) -> tuple[dict[str, Values], int]:
     found: Looked = features.look_up(spec.name, [given.key(key) for key in spec.keys], as_of)
+    for column in lacking:
+        if column.name not in found:
+            raise InputMismatch.of(
+                column.name, f"no such feature from {spec.name}", "one that the model was trained on"
+            )
     return {column.name: found.values(column) for column in lacking}, found.missing([c.name for c in lacking])
 
 

@@ -56,6 +56,12 @@ class KeyedQueue:
         finally:
             self.done(key)
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The keys that someone holds."""
+        with self._changed:
+            return frozenset(self._held)
+
     def close(self) -> None:
         """Ends all waiting."""
         with self._changed:

@@ -1,7 +1,8 @@
 """Who may use which model: the registry decides, this server remembers its answer for a while.
 
 Grants on registered models are kept by the registry. Asking it with every prediction would put it on the hot path, so
-an answer counts for a minute, and for ten while the registry does not answer.
+a yes counts for a minute, and for ten while the registry does not answer. A no counts for two seconds: a model that is
+made, or granted, after someone asked for it is there at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fivefold_runtime.settings import ServerConfig
 
 T = TypeVar("T")
 
-_FRESH_SECONDS = 60.0
+_FRESH_SECONDS = {True: 60.0, False: 2.0}
 _STALE_SECONDS = 600.0
 _MOST = 100_000  # answers remembered
 
@@ -58,7 +59,7 @@ class RegistryRights(Authorizer):
         key = (who.subject, who.groups, name)
         now = time.monotonic()
         known = self._answers.get(key)
-        if known is not None and now - known.asked < _FRESH_SECONDS:
+        if known is not None and now - known.asked < _FRESH_SECONDS[known.may_read]:
             return known.may_read
         try:
             answer = _Answer(self._may_read(name), now)

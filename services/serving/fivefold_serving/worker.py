@@ -21,6 +21,7 @@ from typing import IO
 
 import numpy as np
 
+from fivefold_runtime import calls
 from fivefold_serving import isolation
 from fivefold_serving.columns import Columns, packed, unpacked
 from fivefold_serving.features import ValueRefused
@@ -46,20 +47,28 @@ class Worker:
         self._child = self._start()
 
     def __call__(self, columns: Columns, rows: int) -> Answers:
-        """As Predictor; WorkerLost when the child dies over it."""
-        with self._turn:
+        """As Predictor; WorkerLost when the child dies over it, DeadlineExceeded when it is not this call's turn in time."""
+        call = calls.current.get()
+        if not self._turn.acquire(timeout=min(ANSWER_SECONDS, call.remaining()) if call else ANSWER_SECONDS):
+            raise calls.gone()
+        try:
             if self._child.poll() is not None:
                 self._child = self._start()
-            try:
-                _write(self._child.stdin, packed(columns))
-                _await(self._child.stdout)
-                answer = _read(self._child.stdout)
-            except (OSError, EOFError):
-                self.close()
+            _write(self._child.stdin, packed(columns))
+            _await(self._child.stdout)
+            answer = _read(self._child.stdout)
+        except BaseException as error:
+            self.close()  # An answer that nobody took must not become the next call's.
+            if isinstance(error, (OSError, EOFError)):
                 raise WorkerLost("the process of the model ended") from None
+            raise
+        finally:
+            self._turn.release()
         if answer == _REFUSED:
             raise ValueRefused("", None, "the model's library refuses the values")
         shape = _SHAPE.unpack_from(answer)
+        if shape[0] != rows:
+            raise ValueRefused("", None, f"the model answers {shape[0]} rows for {rows}")
         return np.frombuffer(answer, np.float64, shape[0] * shape[1], _SHAPE.size).reshape(shape)
 
     def close(self) -> None:
