@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import redis
 
 from fivefold_features.online import OnlineStore, open_store
 from fivefold_features.packing import Ranks, layout_of, times_of
@@ -136,6 +138,67 @@ def test_many_rows_are_written_and_counted(store: OnlineStore) -> None:
     done = store.write(TABLE, 0, rows, replace=False)
     assert (done.keys_written, done.keys_total) == (3001, 3001)
     assert store.write(TABLE, 0, rows[:1000], replace=True).keys_total == 1000
+
+
+class Watched(Sequence[tuple[bytes, bytes]]):
+    """2000 rows that call `step` when the second thousand is asked for."""
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self._step = step
+
+    def __len__(self) -> int:
+        return 2000
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        if place >= len(self):
+            raise IndexError
+        if place == 1000:
+            self._step()
+        return place.to_bytes(4), row(place)
+
+
+class ServerDied(Exception):
+    """Ends a write in its middle."""
+
+
+def test_a_table_of_which_a_write_ended_halfway_is_not_online(store: OnlineStore) -> None:
+    def die() -> None:
+        raise ServerDied
+
+    with pytest.raises(ServerDied):
+        store.write(TABLE, 0, Watched(die), replace=False)
+    assert store.read(TABLE, [(0).to_bytes(4)]) is None
+
+
+@pytest.mark.parametrize("before", [None, 0])
+def test_rows_that_another_server_puts_online_while_a_table_comes_online_stay(
+    redis_url: str, before: int | None
+) -> None:
+    """SQLite has one writer at a time."""
+    store = open_store(redis_url, "")
+    if before is not None:
+        store.write(TABLE, before, [(b"old", row(1))], replace=False)
+    rows = Watched(lambda: store.write(TABLE, 3, [(b"b", row(9))], replace=False))
+    assert store.write(TABLE, 3, rows, replace=False).keys_total == 2001
+    assert store.read(TABLE, [b"b", b"old", (1999).to_bytes(4)]) == [row(9), None, row(1999)]
+    store.close()
+
+
+def test_a_redis_that_lost_everything_during_a_write_has_all_of_it_afterwards(redis_url: str) -> None:
+    store = open_store(redis_url, "")
+    for replace in (False, True):
+        lost: list[object] = []
+
+        def lose(lost: list[object] = lost) -> None:
+            if not lost:
+                lost.append(redis.Redis.from_url(redis_url).flushall())
+
+        store.write(TABLE, 0, [], replace=False)
+        store.write(TABLE, 0, Watched(lose), replace=replace)
+        assert lost and store.read(TABLE, [(0).to_bytes(4), (1999).to_bytes(4)]) == [row(0), row(1999)]
+    store.close()
 
 
 def test_values_outlive_the_server(online_url: str, tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ class OnlineStore(Protocol):
                  is online change nothing; those of a newer one take the place of everything
         replace  also takes the place of everything, at the same base
 
-        A key keeps a row of greater rank, unless everything is replaced. Readers see all of it before or after a
-        replacement, nothing between.
+        A key keeps a row of greater rank, unless everything is replaced. A table comes online, and is replaced, whole
+        or not at all: readers see nothing between, and neither does a server that dies leave it.
         """
         ...
 

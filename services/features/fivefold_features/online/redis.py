@@ -1,13 +1,13 @@
 """Online values in Redis (6.2 or newer): one hash per table, its fields packed keys, its values packed rows.
 
 A field of the empty name, which no key has, says that the table is online and of which base. Rows are compared and
-set by a script, so that the newest wins whichever server writes first. A replacement is built beside and renamed over.
+set by a script, so that the newest wins whichever server writes first. What comes online or takes the place of
+something is built beside and renamed over, so that a server that dies halfway leaves no table with half of its keys.
 One Redis, or a replicated one behind one address; this client follows no cluster's redirections.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,13 +23,11 @@ from fivefold_runtime.settings import StartError
 
 _BATCH = 1000  # rows of one script
 _SECONDS = 5.0  # longest wait for an answer
-_DRAFT_SECONDS = 3600  # after which a replacement that was never finished is gone
+_DRAFT_SECONDS = 3600  # after which a draft that was never finished is gone
 
-# ARGV: base, then key, row, ... Returns how many were written, or -1 when the table has another base.
+# ARGV: base, then key, row, ... Returns how many were written, or -1 when the table has another base or is not online.
 _MERGE = """
-local base = redis.call('HGET', KEYS[1], '')
-if not base then redis.call('HSET', KEYS[1], '', ARGV[1]); base = ARGV[1] end
-if base ~= ARGV[1] then return -1 end
+if redis.call('HGET', KEYS[1], '') ~= ARGV[1] then return -1 end
 local function newer(a, b)
   for i = 1, 24 do
     local x, y = string.byte(a, i), string.byte(b, i)
@@ -47,11 +45,15 @@ for i = 2, #ARGV, 2 do
 end
 return written
 """
-# KEYS: draft, table. ARGV: base. Returns 1 when the draft took the table's place, 0 when what is there is of a newer
-# base.
+# KEYS: draft, table. ARGV: base, whether to replace the same base (1 or 0). Returns 1 when the draft took the table's
+# place, 0 when the draft is gone, or what is there must stay: it has a newer base, or came with the same one meanwhile.
 _SWAP = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local base = redis.call('HGET', KEYS[2], '')
-if base and tonumber(base) > tonumber(ARGV[1]) then redis.call('UNLINK', KEYS[1]); return 0 end
+if base and (tonumber(base) > tonumber(ARGV[1]) or (base == ARGV[1] and ARGV[2] == '0')) then
+  redis.call('UNLINK', KEYS[1])
+  return 0
+end
 redis.call('PERSIST', KEYS[1])
 redis.call('RENAME', KEYS[1], KEYS[2])
 return 1
@@ -94,33 +96,34 @@ class RedisOnline:
         with _mapped():
             while True:
                 online: Any = self._redis.hget(name, "")
-                if replace or (online is not None and int(online) < base):
-                    return self._replace(name, base, rows)
                 if online is not None and int(online) > base:
                     return Published(0, self._total(name))
-                written = self._merged(name, base, rows)
-                if written is not None:
+                if replace or online is None or int(online) < base:
+                    written = self._replaced(name, base, rows, replace)
+                else:
+                    written = self._merged(name, base, rows)
+                if written is not None:  # Otherwise what is online changed meanwhile: look again.
                     return Published(written, self._total(name))
 
     def _merged(self, name: str, base: int, rows: Rows) -> int | None:
-        """Merges and returns how many rows were written; None when someone put another base online meanwhile."""
+        """Merges and returns how many rows were written; None when that base is not online any more."""
         written = 0
-        for batch in itertools.chain(_batches(rows), [[]]):  # The empty one puts a table without rows online too.
+        for batch in _batches(rows):
             done = self._merge(keys=[name], args=[base, *batch])
             if done < 0:
                 return None
             written += done
         return written
 
-    def _replace(self, name: str, base: int, rows: Rows) -> Published:
+    def _replaced(self, name: str, base: int, rows: Rows, same_base: bool) -> int | None:
+        """Puts these rows alone online and returns how many; None when the table has to be looked at again."""
         draft = f"{name}:draft:{new_id()}"
         self._redis.hset(draft, "", base)
         self._redis.expire(draft, _DRAFT_SECONDS)
-        written = 0
-        for batch in _batches(rows):
-            written += self._merge(keys=[draft], args=[base, *batch])
-        done = self._swap(keys=[draft, name], args=[base])
-        return Published(written if done else 0, self._total(name))
+        written = self._merged(draft, base, rows)
+        if written is None or not self._swap(keys=[draft, name], args=[base, int(same_base)]):
+            return None
+        return written
 
     def drop(self, table: str) -> None:
         with _mapped():
