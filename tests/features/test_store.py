@@ -110,6 +110,16 @@ def test_a_version_reads_the_writes_since_its_overwrite(store: SqlStore) -> None
         store.snapshot(["x"], 5)
 
 
+def test_a_snapshot_after_a_version_has_the_later_writes_alone_and_none_before_its_overwrite(store: SqlStore) -> None:
+    table = add(store)
+    for key, mode in (("a", Mode.MERGE), ("b", Mode.MERGE), ("c", Mode.OVERWRITE), ("d", Mode.MERGE)):
+        store.add_version(table, written(key, mode))
+    parts = {after: [part.key for part in store.snapshot(["x"], after=after)[0].parts] for after in range(5)}
+    assert parts == {0: ["c", "d"], 1: ["c", "d"], 2: ["c", "d"], 3: ["d"], 4: []}
+    (snapshot,) = store.snapshot(["x"], after=4)
+    assert (snapshot.version, snapshot.base) == (4, 3)
+
+
 def test_the_second_of_two_who_read_one_etag_loses(store: SqlStore) -> None:
     read = add(store)
     store.update_table("x", read.revision, description="first")

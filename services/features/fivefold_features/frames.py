@@ -26,11 +26,10 @@ POLARS: dict[Kind, pl.DataType] = {
 }
 
 
-def rows_of(history: History, snapshot: Snapshot, columns: Sequence[str], *, after: int = 0) -> pl.DataFrame:
-    """Returns some columns of all rows, replaced ones too, with VERSION; only of versions after a number."""
+def rows_of(history: History, snapshot: Snapshot, columns: Sequence[str]) -> pl.DataFrame:
+    """Returns some columns of all rows of the snapshot's parts, replaced ones too, with VERSION."""
     kinds = snapshot.table.schema.kinds
-    parts = [part for part in snapshot.parts if part.version > after]
-    with history.reading(parts, {name: POLARS[kinds[name]] for name in columns}) as frame:
+    with history.reading(snapshot.parts, {name: POLARS[kinds[name]] for name in columns}) as frame:
         return frame.collect()
 
 

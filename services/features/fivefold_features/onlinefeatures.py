@@ -17,7 +17,7 @@ from fivefold_features.names import spec_name, table_name
 from fivefold_features.online import OnlineStore
 from fivefold_features.packing import pack_keys
 from fivefold_features.schema import Kind
-from fivefold_features.store import MetadataStore, Snapshot
+from fivefold_features.store import MetadataStore, TableRecord
 from fivefold_runtime.errors import InvalidArgument
 
 MAX_ROWS = 10_000
@@ -42,7 +42,7 @@ class KeyColumn:
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     plan: Plan
-    tables: tuple[Snapshot, ...]
+    tables: tuple[TableRecord, ...]  # one per lookup
     answerer: Answerer
 
 
@@ -69,11 +69,11 @@ class OnlineFeatures:
 
     def _read(self, prepared: _Prepared, keys: Mapping[str, KeyColumn]) -> list[list[bytes | None]]:
         found, packed = [], {}
-        for lookup, snapshot in zip(prepared.plan.lookups, prepared.tables, strict=True):
+        for lookup, table in zip(prepared.plan.lookups, prepared.tables, strict=True):
             if lookup.keys not in packed:
                 columns = [keys[key.name].values for key in lookup.keys]
                 packed[lookup.keys] = pack_keys([key.kind for key in lookup.keys], columns)
-            rows = self._online.read(snapshot.table.uid, packed[lookup.keys])
+            rows = self._online.read(table.uid, packed[lookup.keys])
             if rows is None:
                 name = table_name(lookup.table)
                 raise NotPublished(f"{name} is not online; publish it first", table=name)
@@ -82,10 +82,10 @@ class OnlineFeatures:
 
     def _prepare(self, spec: str) -> _Prepared:
         record = self._store.spec(spec)
-        tables = tuple(self._store.snapshot([lookup.table for lookup in record.lookups]))
-        schemas = [snapshot.table.schema for snapshot in tables]
-        plan = resolve(record.lookups, {one.table.id: one.table.schema for one in tables})
-        prepared = _Prepared(plan, tables, Answerer(plan, schemas))
+        found = {name: self._store.table(name) for name in {lookup.table for lookup in record.lookups}}
+        tables = tuple(found[lookup.table] for lookup in record.lookups)
+        plan = resolve(record.lookups, {name: table.schema for name, table in found.items()})
+        prepared = _Prepared(plan, tables, Answerer(plan, [table.schema for table in tables]))
         with self._lock:
             while len(self._prepared) >= _KEPT:
                 del self._prepared[next(iter(self._prepared))]

@@ -19,7 +19,7 @@ from fivefold_features.online import OnlineStore, Published, Rows
 from fivefold_features.packing import TEXTS, Ranks, layout_of, pack_keys
 from fivefold_features.pointintime import EVENT, KNOWLEDGE, VERSION, latest
 from fivefold_features.schema import Kind
-from fivefold_features.store import MetadataStore, Snapshot
+from fivefold_features.store import MetadataStore, Snapshot, TableRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +40,36 @@ class Publisher:
         (snapshot,) = self.store.snapshot([table])
         if not snapshot.version:
             raise NotPublished(f"{table_name(table)} has no version yet; write rows first", table=table_name(table))
-        done = self._offer(snapshot, after=0, moment=moment, reset=reset)
+        done = self._offer(snapshot, moment=moment, reset=reset)
         self.store.offered_online(snapshot.table, snapshot.version if moment is None else 0)
         if snapshot.table.publish_on_write:
             # A reset may have taken the place of rows that a write put online after the snapshot was read.
-            self._catch_up(table, snapshot.version)
+            self._catch_up(snapshot.table, snapshot.version)
         return snapshot.version, done
 
     def catch_up(self, table: str) -> None:
         """Offers all versions that are not online yet; the last step of a write to a table that publishes on write."""
-        self._catch_up(table, None)
+        record = self.store.table(table)
+        # After the online store was lost, the newest versions alone would leave all other keys missing.
+        lost = self.online.read(record.uid, []) is None
+        self._catch_up(record, 0 if lost else record.online_version)
 
-    def _catch_up(self, table: str, after: int | None) -> None:
-        (snapshot,) = self.store.snapshot([table])
-        if after is not None:
-            offered = after
-        elif self.online.read(snapshot.table.uid, []) is None:
-            offered = 0  # The online store was lost: with the newest versions alone, all other keys would be missing.
-        else:
-            offered = snapshot.table.online_version
-        if snapshot.version > offered:
-            self._offer(snapshot, after=offered, moment=None, reset=False)
+    def _catch_up(self, table: TableRecord, offered: int) -> None:
+        """Offers the versions after a number. A table that was made anew under the name has numbers of its own."""
+        (snapshot,) = self.store.snapshot([table.id], after=offered)
+        if snapshot.table.uid == table.uid and snapshot.version > offered:
+            self._offer(snapshot, moment=None, reset=False)
             self.store.offered_online(snapshot.table, snapshot.version)
 
-    def _offer(self, snapshot: Snapshot, *, after: int, moment: int | None, reset: bool) -> Published:
-        rows = packed_rows(self.history, snapshot, after=after, moment=moment)
+    def _offer(self, snapshot: Snapshot, *, moment: int | None, reset: bool) -> Published:
+        rows = packed_rows(self.history, snapshot, moment=moment)
         return self.online.write(snapshot.table.uid, snapshot.base, rows, replace=reset)
 
 
-def packed_rows(history: History, snapshot: Snapshot, *, after: int, moment: int | None) -> Rows:
-    """Returns the newest row per key, packed, of the versions after a number."""
+def packed_rows(history: History, snapshot: Snapshot, *, moment: int | None) -> Rows:
+    """Returns the newest row per key, packed, of the snapshot's parts."""
     schema = snapshot.table.schema
-    rows = frames.rows_of(history, snapshot, [column.name for column in schema.columns], after=after)
+    rows = frames.rows_of(history, snapshot, [column.name for column in schema.columns])
     newest = latest(frames.with_times(rows, schema), keys=schema.primary_keys, moment=moment)
     keys = pack_keys(
         [schema.kinds[name] for name in schema.primary_keys],

@@ -78,7 +78,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of a table to read: number 0 has no parts. `base` as in TableRecord."""
+    """One version of a table to read: number 0 has no parts. `base` as in TableRecord. `parts`: oldest first."""
 
     table: TableRecord
     version: int
@@ -159,8 +159,11 @@ class MetadataStore(Protocol):
         """Returns versions, newest first, below a number."""
         ...
 
-    def snapshot(self, tables: Sequence[str], version: int = 0) -> list[Snapshot]:
-        """Returns the same moment of all tables; with one table, a version of it (0: the newest)."""
+    def snapshot(self, tables: Sequence[str], version: int = 0, *, after: int = 0) -> list[Snapshot]:
+        """Returns the same moment of all tables; with one table, a version of it (0: the newest).
+
+        after  only the parts of later versions than this are read
+        """
         ...
 
     def offered_online(self, table: TableRecord, version: int) -> None:

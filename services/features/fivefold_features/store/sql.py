@@ -196,9 +196,9 @@ class SqlStore:
                 query = query.where(versions.c.number < before)
             return [_version(table, row) for row in tx.execute(query)]
 
-    def snapshot(self, tables: Sequence[str], version: int = 0) -> list[Snapshot]:
+    def snapshot(self, tables: Sequence[str], version: int = 0, *, after: int = 0) -> list[Snapshot]:
         with self._database.read() as tx:
-            return [_snapshot(tx, table, version) for table in tables]
+            return [_snapshot(tx, table, version, after) for table in tables]
 
     def offered_online(self, table: TableRecord, version: int) -> None:
         with self._database.write() as tx:
@@ -341,7 +341,7 @@ def _found_version(tx: Connection, table: str, uid: str, number: int) -> Row[Any
     return row
 
 
-def _snapshot(tx: Connection, table: str, version: int) -> Snapshot:
+def _snapshot(tx: Connection, table: str, version: int, after: int) -> Snapshot:
     record = _table(_found_table(tx, table))
     number = version or record.current_version
     if not number:
@@ -349,7 +349,7 @@ def _snapshot(tx: Connection, table: str, version: int) -> Snapshot:
     base = _found_version(tx, table, record.uid, number).base
     rows = tx.execute(
         select(versions.c.key, versions.c.number)
-        .where(versions.c.table_uid == record.uid, versions.c.number.between(max(base, 1), number))
+        .where(versions.c.table_uid == record.uid, versions.c.number.between(max(base, after + 1), number))
         .order_by(versions.c.number)
     )
     return Snapshot(record, number, base, tuple(Part(row.key, row.number) for row in rows))
