@@ -94,6 +94,39 @@ def test_files_that_nothing_names_are_swept_when_they_are_a_day_old_and_no_other
     database.close()
 
 
+def test_a_call_that_is_answered_from_memory_or_refused_by_its_id_leaves_no_file(start: Serve, tmp_path: Path) -> None:
+    client = start()
+    make(client)
+    labels = frame([1]).select(["k", "t"])
+    written = client.write("x", frame([1]), request_id="one")
+    made = client.train("s", labels, "t", request_id="two")
+    named = files(tmp_path)
+    assert client.write("x", frame([1]), request_id="one") == written
+    assert client.train("s", labels, "t", request_id="two") == made
+    for again in (
+        lambda: client.write("x", frame([2]), request_id="one"),
+        lambda: client.train("s", frame([2]).select(["k", "t"]), "t", request_id="two"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            again()
+        assert errors.parse(caught.value)[0] == "REQUEST_ID_REUSED"
+    assert files(tmp_path) == named and len(named) == 2
+
+
+def test_files_are_swept_every_hour_however_often_tables_are_deleted(
+    start: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "_EVERY_SECONDS", 0.2)
+    sweeps: list[float] = []
+    monkeypatch.setattr(Sweeper, "sweep", lambda self: sweeps.append(time.monotonic()) or 0)
+    (sweeper,) = start().running.app.background
+    end = time.monotonic() + 30
+    while len(sweeps) < 4:
+        assert time.monotonic() < end
+        sweeper.table_gone("0" * 32)  # type: ignore[attr-defined]
+        time.sleep(0.05)
+
+
 def test_a_deleted_table_leaves_neither_files_nor_online_values(start: Serve, tmp_path: Path) -> None:
     client = start()
     client.create("x", COLUMNS, ["k"], timestamp_key="t")
@@ -137,6 +170,34 @@ def test_after_the_online_store_was_lost_a_small_write_brings_everything_back(st
     assert errors.parse(caught.value)[0] == "NOT_PUBLISHED"
     client.write("x", frame([4], value=8))
     assert unpacked(client.online("s", {"k": [1, 2, 3, 4]})) == {"v": [7, 7, 7, 8]}
+
+
+def test_features_are_looked_up_without_a_look_at_the_versions_of_their_tables(
+    start: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start()
+    make(client, publish_on_write=True)
+    client.write("x", frame([1], value=7))
+    monkeypatch.delattr(SqlStore, "snapshot")
+    assert unpacked(client.online("s", {"k": [1]})) == {"v": [7]}
+
+
+def test_a_write_puts_online_what_is_new_alone(start: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = start()
+    make(client, publish_on_write=True)
+    client.write("x", frame([1, 2]))
+    write = SqliteOnline.write
+    keys_written: list[int] = []
+
+    def watched(self: SqliteOnline, table: str, base: int, rows: Rows, *, replace: bool) -> Published:
+        done = write(self, table, base, rows, replace=replace)
+        keys_written.append(done.keys_written)
+        return done
+
+    monkeypatch.setattr(SqliteOnline, "write", watched)
+    client.write("x", frame([3]))
+    client.write("x", frame([4, 5, 6], value=1))
+    assert keys_written == [1, 3]
 
 
 def test_a_reset_keeps_what_was_written_while_it_ran(start: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,8 +314,13 @@ class Process:
         command = [sys.executable, "-m", "fivefold_features", "--data", str(data), "--listen", "127.0.0.1:0"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FIVEFOLD_")}
         self._popen = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self._popen.stderr is not None
-        port = next(json.loads(line)["port"] for line in self._popen.stderr if '"port"' in line)
+        try:
+            assert self._popen.stderr is not None
+            port = next(json.loads(line)["port"] for line in self._popen.stderr if '"port"' in line)
+        except BaseException:  # Nobody has the object yet, so nobody else would end the process.
+            self._popen.kill()
+            self._popen.wait()
+            raise
         self._reader = threading.Thread(target=self._popen.stderr.read, daemon=True)
         self._reader.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")

@@ -14,17 +14,26 @@ from fivefold_features.errors import StreamOrder
 Part = pb.WriteTableRequest | pb.CreateTrainingSetRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Streamed:
     """A stream that has been read to its end, as what `mutation` takes for a request.
 
     content  digest of what came after the header: the same request_id with other rows is another request
     made     what the method makes of it
+    key      the file that was stored for it
+    taken    whether the method ran; it does not for a call that came before, and then nothing ever names the file
     """
 
     header: Message
     content: str
     made: Any
+    key: str
+    taken: bool = False
+
+    def take(self) -> Any:
+        """Returns `made`, of which the file is needed from now on."""
+        self.taken = True
+        return self.made
 
     @property
     def request_id(self) -> str:

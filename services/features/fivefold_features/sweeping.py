@@ -1,6 +1,7 @@
 """Deletes files that nothing names: those of deleted tables, and what writes left that a crash or refusal ended.
 
 A file is named soon after it is stored or never, so one that nobody named for a day is nobody's; its age is in its id.
+Only a file that no transaction ever tried to name is deleted earlier: one whose commit failed may be named all the same.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from fivefold_features.online import OnlineStore
 from fivefold_features.store import MetadataStore
+from fivefold_features.streams import Streamed
 from fivefold_runtime.clock import Clock, micros
 from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.objects import Objects
@@ -56,6 +60,15 @@ class Sweeper:
             self._objects.delete(key)
         return len(unnamed)
 
+    @contextmanager
+    def untaken(self, streamed: Streamed) -> Iterator[Streamed]:
+        """Deletes the file of a request that nobody has taken by the end of the block."""
+        try:
+            yield streamed
+        finally:
+            if not streamed.taken:
+                self._delete_file_calmly(streamed.key)
+
     def delete_table(self, uid: str) -> None:
         """Deletes what a table left."""
         self._online.drop(uid)
@@ -63,18 +76,18 @@ class Sweeper:
             self._objects.delete(key)
 
     def _loop(self) -> None:
-        self._sweep_calmly()
-        swept = time.monotonic()
+        sweep_at = time.monotonic()
         while True:
+            if time.monotonic() >= sweep_at:
+                self._sweep_calmly()
+                sweep_at = time.monotonic() + _EVERY_SECONDS
+            wait = sweep_at - time.monotonic()
             try:
-                uid = self._gone.get(timeout=_RETRY_SECONDS if self._left else _EVERY_SECONDS)
+                uid = self._gone.get(timeout=max(0.0, min(wait, _RETRY_SECONDS) if self._left else wait))
             except queue.Empty:
                 self._left, left = [], self._left
                 for again in left:
                     self._delete_calmly(again)
-                if time.monotonic() - swept > _EVERY_SECONDS:
-                    self._sweep_calmly()
-                    swept = time.monotonic()
                 continue
             if uid is None:
                 return
@@ -87,6 +100,12 @@ class Sweeper:
                 log.info("orphaned files deleted", extra={"files": swept})
         except FivefoldError as error:
             log.warning("orphaned files not deleted", extra={"reason": error.reason})
+
+    def _delete_file_calmly(self, key: str) -> None:
+        try:
+            self._objects.delete(key)
+        except FivefoldError as error:  # The sweep finds it a day later.
+            log.warning("an unused file is not deleted yet", extra={"reason": error.reason})
 
     def _delete_calmly(self, uid: str) -> None:
         try:
