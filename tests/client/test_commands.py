@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import yaml
 
@@ -104,7 +106,7 @@ def test_artifacts_are_put_listed_and_fetched(fivefold: Run, client, tmp_path: P
     assert "FINISHED" in listed.out
 
 
-def test_a_feature_table_is_made_written_read_published_and_looked_up(fivefold: Run, client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_feature_table_is_made_written_read_published_and_looked_up(fivefold: Run, tmp_path: Path) -> None:
     rows = tmp_path / "planes.csv"
     rows.write_text("tailnum,seats\nN1,100\nN2,200\n")
     assert fivefold("tables", "create", "cli_planes", str(rows), "--key", "tailnum").code == 0
@@ -115,14 +117,114 @@ def test_a_feature_table_is_made_written_read_published_and_looked_up(fivefold: 
     assert re.search(r"^  NAME +TYPE$", described, re.M)
     assert re.search(r"^  seats +INT64$", described, re.M)
     assert fivefold("tables", "publish", "cli_planes").code == 0
-    from fivefold import Lookup
-
-    client.features.create_spec("cli_planes", [Lookup("cli_planes")])
+    assert fivefold("specs", "create", "cli_planes", "--lookup", "cli_planes").code == 0
     found = fivefold("features", "get", "cli_planes", "--key", "tailnum=N2", "-o", "json")
     assert json.loads(found.out) == {"seats": 200}
     missing = fivefold("features", "get", "cli_planes", "--key", "tailnum=N3", "--statuses", "-o", "csv")
     assert missing.out == "feature,value,status\nseats,,NOT_FOUND\n"
     assert "cli_planes" in fivefold("specs", "list").out
+
+
+@pytest.fixture
+def weather(fivefold: Run, tmp_path: Path) -> str:
+    """A feature table: JFK is warm at six, cold at nine."""
+    rows = tmp_path / "weather.csv"
+    rows.write_text("origin,hour,temp,humid\nJFK,2013-01-01T06:00:00Z,20.5,1\nJFK,2013-01-01T09:00:00Z,-3.5,\n")
+    fivefold("tables", "create", "cli_weather", str(rows), "--key", "origin", "--timestamp-key", "hour")
+    assert fivefold("tables", "write", "cli_weather", str(rows)).code == 0
+    return "cli_weather"
+
+
+def test_a_spec_says_features_keys_look_back_names_and_defaults(fivefold: Run, weather: str) -> None:
+    made = fivefold(
+        *("specs", "create", "cli_full", "--lookup", f"{weather}:temp,humid", "--key", f"{weather}:origin=from"),
+        *("--look-back", f"{weather}=6h", "--rename", f"{weather}:temp=warmth", "--default", f"{weather}:humid=7"),
+        *("--description", "all of it", "-o", "json"),
+    )
+    spec = json.loads(made.out)
+    assert (spec["name"], spec["description"]) == ("specs/cli_full", "all of it")
+    assert [(one["name"], one["type"]) for one in spec["features"]] == [("warmth", "DOUBLE"), ("humid", "INT64")]
+    assert [key["name"] for key in spec["keys"]] == ["from"]
+    assert (spec["lookups"][0]["look_back"], spec["lookups"][0]["defaults"]) == (6 * 3600, {"humid": "7"})
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--key", "planes:origin=from"], "--key is 'planes:origin=from'; it must be TABLE:NAME=…"),
+        (["--key", "origin=from"], "--key is 'origin=from'; it must be TABLE:NAME=…"),
+        (["--look-back", "weather:temp=6h"], "it must be TABLE=… with a table that --lookup names"),
+        (["--look-back", "weather=six"], "--look-back of weather is 'six'; it must be a whole number of s, m, h or d"),
+        (["--lookup", "weather:temp"], "--lookup names the table weather twice"),
+        (["--lookup", "planes:"], "--lookup is 'planes:'; it must be TABLE or TABLE:FEATURE,FEATURE"),
+    ],
+)
+def test_a_spec_option_that_says_nothing_is_a_wrong_command_line(
+    fivefold: Run, options: list[str], complaint: str
+) -> None:
+    outcome = fivefold("specs", "create", "cli_wrong", "--lookup", "weather", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert complaint in outcome.err.splitlines()[0]
+
+
+def test_a_spec_of_an_unknown_table_is_refused_by_the_table_s_name(fivefold: Run) -> None:
+    outcome = fivefold("specs", "create", "cli_none", "--lookup", "cli_wether")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("fivefold: tables/cli_wether does not exist\n")
+
+
+LABELS = {
+    "csv": "origin,asked,late,note\nJFK,2013-01-01T08:00:00Z,true,a\nJFK,2013-01-01T05:00:00-05:00,false,b\n",
+    "json": '[{"origin": "JFK", "asked": "2013-01-01T08:00:00Z", "late": true, "note": "a"},'
+    ' {"origin": "JFK", "asked": "2013-01-01T05:00:00-05:00", "late": false, "note": "b"}]',
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_labels_of_a_file_are_joined_to_what_was_true_at_their_time(
+    fivefold: Run, weather: str, tmp_path: Path, kind: str
+) -> None:
+    labels = tmp_path / f"labels.{kind}"
+    if kind == "parquet":
+        (tmp_path / "labels.csv").write_text(LABELS["csv"])
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "labels.csv"), labels)
+    else:
+        labels.write_text(LABELS[kind])
+    assert fivefold("specs", "create", "cli_temp", "--lookup", f"{weather}:temp").code == 0
+    made = fivefold(
+        *("training-sets", "create", "cli_temp", str(labels), "--timestamp", "asked", "--label", "late"),
+        *("--exclude", "origin", "--exclude", "note", "-o", "json"),
+    )
+    training = json.loads(made.out)
+    assert (training["rows"], training["labels"], training["timestamp_column"]) == (2, ["late"], "asked")
+    rows = json.loads(fivefold("training-sets", "read", training["name"], "-o", "json").out)
+    assert [(list(row), row["late"], row["temp"]) for row in rows] == [
+        (["asked", "late", "temp"], True, 20.5),
+        (["asked", "late", "temp"], False, -3.5),
+    ]
+
+
+def test_labels_that_cannot_be_joined_are_refused_by_the_column_s_name(
+    fivefold: Run, weather: str, tmp_path: Path
+) -> None:
+    def refused(name: str, content: str, label: str = "late") -> tuple[int, str]:
+        (tmp_path / name).write_text(content)
+        outcome = fivefold(
+            *("training-sets", "create", "cli_temp", str(tmp_path / name), "--timestamp", "asked", "--label", label)
+        )
+        assert outcome.out == ""
+        return outcome.code, outcome.err.splitlines()[0].replace(f"{tmp_path}/", "")
+
+    assert fivefold("specs", "create", "cli_temp", "--lookup", f"{weather}:temp").code == 0
+    code, complaint = refused("labels.csv", LABELS["csv"], label="delayed")
+    assert code == 1
+    assert "no column 'delayed'" in complaint
+    zoneless = "fivefold: {}: column 'asked' holds times without a time zone"
+    for kind, content in LABELS.items():
+        content = content.replace("-05:00", "").replace("00Z", "00")
+        assert refused(f"zoneless.{kind}", content) == (2, zoneless.format(f"zoneless.{kind}"))
+    assert refused("mixed.json", '{"asked": [1, "2013-01-01T08:00:00Z"]}')[0] == 2
+    assert refused("labels.txt", "") == (2, "fivefold: labels.txt is neither .parquet nor .csv nor .json")
 
 
 def test_a_model_is_registered_promoted_and_its_history_shown(fivefold: Run, client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

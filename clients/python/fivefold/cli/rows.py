@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fivefold.cli.failures import USAGE, Failure
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -76,3 +80,37 @@ def columns_of(source: str) -> dict[str, list[Any]]:
         )
     names = list(dict.fromkeys(name for row in rows_ for name in row))
     return {name: [row.get(name) for row in rows_] for name in names}
+
+
+def frame_of(path: Path, kinds: Mapping[str, str]) -> pa.Table | pa.RecordBatchReader:
+    """Opens a Parquet, CSV or JSON file of rows for sending.
+
+    kinds  types of columns that are known; JSON has no times or days, so a text in one of these is read as its type
+
+    Raises Failure for a file of another kind, values of several types in one column, and times without a zone.
+    """
+    from fivefold.sdk.extras import need
+    from fivefold.sdk.frames import file_of
+
+    pa = need("pyarrow", "reading a file of rows")
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".csv", ".json"):
+        raise Failure(f"{path} is neither .parquet nor .csv nor .json", code=USAGE)
+    if suffix == ".json":
+        columns = {
+            name: [
+                typed(value, kinds.get(name, "STRING"), name) if isinstance(value, str) else value for value in values
+            ]
+            for name, values in columns_of(str(path)).items()
+        }
+        try:
+            frame = pa.table(columns)
+        except (pa.ArrowException, TypeError) as error:
+            raise Failure(f"{path} is no table: {error}", "each column holds values of one type", code=USAGE) from None
+    else:
+        frame = file_of(path)
+    for field in frame.schema:
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            hint = "write them as 2013-11-27T08:00:00Z, or with another zone"
+            raise Failure(f"{path}: column {field.name!r} holds times without a time zone", hint, code=USAGE)
+    return frame

@@ -1,8 +1,11 @@
 """Runs the seven steps in order against an installation that it starts and stops itself."""
 
 import json
+import os
+import shlex
 import shutil
 import signal
+import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +19,7 @@ from fivefold.demo.story import Failed, Story
 from fivefold.sdk.client import Client
 
 MARKER = "made-by-fivefold-demo"
+HELD_BACK = (date(2013, 10, 1), date(2013, 12, 31))  # first and last local day
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def main(options: Options) -> int:
     story = Story()
     print("Will this flight arrive more than 15 minutes late?  Data to predictions by key, on five services.")
     try:
+        _must_be_held_back(options.day)
         _own_folder(options.data)
         with Installation(options.data / "services", options.port) as installation:
             story.say(f"five services answer at {installation.address} after {installation.seconds:.1f} s")
@@ -57,7 +62,8 @@ def main(options: Options) -> int:
         print(f"\ndemo failed: {failure}", flush=True)
         return 1
     print(f"\nThe whole lifecycle took {story.seconds():.0f} s. Everything that was started is stopped.")
-    print(f"Figures: {options.data / 'report.json'}. Look around: fivefold up --data {options.data / 'services'}")
+    look = shlex.join([*fivefold_command(), "up", "--data", str(options.data / "services")])
+    print(f"Figures: {options.data / 'report.json'}. Look around: {look}")
     return 0
 
 
@@ -127,6 +133,24 @@ def _same_online_and_offline(story: Story, client: Client, replayed: replay.Repl
 
 def _interrupted(number: int, _frame: object) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def fivefold_command() -> list[str]:
+    """What to type here for `fivefold`: that itself if the shell finds this one, else a path that works."""
+    script = Path(sys.executable).with_name("fivefold")
+    if not script.exists():
+        return [sys.executable, "-m", "fivefold"]
+    found = shutil.which("fivefold")
+    if found and os.path.samefile(found, script):
+        return ["fivefold"]
+    return [str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)]
+
+
+def _must_be_held_back(day: date) -> None:
+    """Raises Failed for a day that the model learns from, or of which there are no flights."""
+    first, last = HELD_BACK
+    if not first <= day <= last:
+        raise Failed(f"{day} is not a held-back day; --day takes one from {first} to {last}")
 
 
 def _own_folder(folder: Path) -> None:

@@ -61,11 +61,12 @@ def day(story: Story, client: Client, tables: list[Source], flights: pd.DataFram
         late = "late" if first[TARGET] else "on time"
         probability = f"{replayed.probabilities[-len(departing)]:.2f}"
         clock = first[ASKED].tz_convert("America/New_York").strftime("%H:%M")
-        shown.append((clock, first["carrier"], first["origin"], first["dest"], len(departing), probability, late))
-    story.table(("departs", "carrier", "from", "to", "flights this hour", "P(late)", "truth"), shown)
+        flight = f"{clock} {first['carrier']} {first['origin']}-{first['dest']}"
+        shown.append((f"{clock[:2]}:00", len(departing), flight, probability, late))
+    story.table(("hour", "flights", "the first of them", "its P(late)", "it came"), shown)
     times = pd.Series(replayed.milliseconds)
     story.say(
-        f"{len(times)} predictions by keys, one per call, features looked up:"
+        f"{len(times)} predictions by keys, one per call, features looked up; seen by the client:"
         f" p50 {times.quantile(0.5):.1f} ms, p99 {times.quantile(0.99):.1f} ms"
     )
     story.say(f"roc_auc on this day {roc_auc(chosen[TARGET], pd.Series(replayed.probabilities)):.4f}")

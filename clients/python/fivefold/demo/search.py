@@ -29,7 +29,7 @@ def run(story: Story, client: Client, training: TrainingSet, minutes: float, max
     for state, trials in job.watch():
         if state.state == "PENDING" and not waiting:
             waiting = True
-            story.say("waiting for Ray to start")
+            story.say("waiting for the job to begin")
         for trial in trials:
             if trial.number in told:
                 continue

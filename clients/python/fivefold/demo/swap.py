@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Self
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from fivefold.demo.search import MODEL
 from fivefold.demo.story import Story
 from fivefold.demo.tables import REQUEST
-from fivefold.sdk.automl import Job
+from fivefold.sdk.automl import Job, Trial
 from fivefold.sdk.client import Client
 from fivefold.sdk.errors import FivefoldError
 
@@ -67,12 +68,13 @@ class Stream:
 
 
 def swap(story: Story, client: Client, job: Job, flights: pd.DataFrame, first: str) -> None:
-    """Promotes the second-best trial's model under load, then rolls back."""
-    second_best = [trial for trial in job.trials() if trial.state == "FINISHED"][1]
+    """Promotes the second-best trial's model under load, then rolls back; a lone trial's model goes twice."""
+    trial, about = contender(job.trials())
+    story.say(f"a second version to promote: {about}")
     with Stream(client, flights) as stream:
         stream.until(first)
-        second = job.register(MODEL, trial=second_best.name, description="second-best trial of the demo's search")
-        client.registry.transition(second, "Production", archive_existing=True, comment="try the runner-up")
+        second = job.register(MODEL, trial=trial.name, description=about)
+        client.registry.transition(second, "Production", archive_existing=True, comment="try the second version")
         forth = stream.until(second, SHOWN)
         client.registry.roll_back(MODEL, comment="the first was better")
         back = stream.until(first)
@@ -81,6 +83,14 @@ def swap(story: Story, client: Client, job: Job, flights: pd.DataFrame, first: s
     story.check(back is not None, f"and from {first} again {back or 0:.2f} s after the rollback")
     story.check(stream.order == [first, second, first], "the version changed exactly twice, forth and back")
     story.check(not stream.failures, f"none of {sum(stream.versions.values())} predictions failed")
+
+
+def contender(trials: Sequence[Trial]) -> tuple[Trial, str]:
+    """Picks, from trials with the best first, the one of the second version; returns it and what it is."""
+    finished = [trial for trial in trials if trial.state == "FINISHED"]
+    if len(finished) == 1:
+        return finished[0], "the best trial's model once more, as no other trial finished"
+    return finished[1], "the second-best trial's model"
 
 
 def walk_back(story: Story, client: Client, version: str) -> None:
