@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
@@ -33,6 +34,7 @@ KEPT = timedelta(hours=24)
 _LEASE = timedelta(minutes=10)  # after which work that never answered counts as dead
 _SWEEP_EVERY = 500  # calls between two deletions of old answers
 _calls = itertools.count(1)
+_owners: WeakKeyDictionary[Database, str] = WeakKeyDictionary()
 
 
 class RequestIdReused(FailedPrecondition):
@@ -66,7 +68,7 @@ def mutation(method: Method[M]) -> Method[M]:
             answer = _claim(database, tx, key, request, claim="")
             if answer is None:
                 answer = method(self, request, context)
-                _answer(tx, key, answer)
+                _answer(tx, key, answer, claim="")
             return answer
 
         return database.run(work)
@@ -78,13 +80,13 @@ def once(database: Database, request: Any, work: Callable[[], M]) -> M:
     """Runs `work`, which is not one transaction, once per `request.request_id`, and keeps its answer.
 
     Without a request_id it just runs. A second call while the first runs gets RequestRunning. When the server dies
-    within `work`, nothing is known of how far it came: after ten minutes the same id runs it again, so its steps must
-    bear that.
+    within `work`, nothing is known of how far it came: the same id runs it again, on SQLite once the server is back, on
+    PostgreSQL after ten minutes. So its steps must bear that.
     """
     key = _key(request, type(request).__name__)
     if key is None:
         return work()
-    claim = new_id()
+    claim = f"{_owner(database)}/{new_id()}"
     answer = database.run(lambda tx: _claim(database, tx, key, request, claim))
     if answer is not None:
         return answer
@@ -94,14 +96,19 @@ def once(database: Database, request: Any, work: Callable[[], M]) -> M:
         with database.write() as tx:  # Not `run`, which refuses once the caller's time is up: often why we are here.
             tx.execute(delete(answers).where(_is(key), answers.c.claim == claim, answers.c.kind.is_(None)))
         raise
-    database.run(lambda tx: _answer(tx, key, made))
+    with database.write() as tx:  # Nor here: what was done stays done, whether or not the caller still waits.
+        _answer(tx, key, made, claim)
     return made
 
 
-def forget_running(database: Database) -> None:
-    """Lets go of request ids whose `once` died with its server. Only for a database that no other server uses."""
-    with database.write() as tx:
-        tx.execute(delete(answers).where(answers.c.kind.is_(None)))
+def _owner(database: Database) -> str:
+    """Returns what marks the claims of this server, which opened the database, and of no other or earlier one."""
+    return _owners.setdefault(database, new_id())
+
+
+def _is_dead(database: Database, found: Any) -> bool:
+    """Says whether the work on a request id died with its server. SQLite has one server: the others are gone."""
+    return database.is_sqlite and found.kind is None and not found.claim.startswith(_owner(database))
 
 
 def _key(request: Any, method: str) -> tuple[str, str, str] | None:
@@ -134,7 +141,7 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
     if tx.execute(insert(answers).values(row).on_conflict_do_nothing().returning(answers.c.made)).first() is not None:
         return None
     found = tx.execute(select(answers).where(_is(key)).with_for_update()).one()
-    if found.made < micros(now - (KEPT if found.kind else _LEASE)):
+    if found.made < micros(now - (KEPT if found.kind else _LEASE)) or _is_dead(database, found):
         tx.execute(
             update(answers).where(_is(key)).values(digest=digest, claim=claim, made=micros(now), kind=None, body=None)
         )
@@ -151,9 +158,12 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
     return kind.FromString(found.body)
 
 
-def _answer(tx: Connection, key: tuple[str, str, str], answer: Message) -> None:
+def _answer(tx: Connection, key: tuple[str, str, str], answer: Message, claim: str) -> None:
+    """Keeps the answer, unless another call has taken the request id over meanwhile."""
     tx.execute(
-        update(answers).where(_is(key)).values(kind=answer.DESCRIPTOR.full_name, body=answer.SerializeToString())
+        update(answers)
+        .where(_is(key), answers.c.claim == claim)
+        .values(kind=answer.DESCRIPTOR.full_name, body=answer.SerializeToString())
     )
 
 

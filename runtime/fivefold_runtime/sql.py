@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
@@ -26,7 +26,6 @@ from fivefold_runtime import calls, faults, migration
 from fivefold_runtime.clock import Clock, SystemClock
 from fivefold_runtime.groupcommit import Writer
 from fivefold_runtime.settings import StartError
-from fivefold_runtime.tables import answers
 from fivefold_runtime.transaction import Transaction, inside, running
 
 T = TypeVar("T")
@@ -72,15 +71,13 @@ class Database:
         try:
             with faults.mapped():
                 migration.upgrade(engine, migrations)
-                opened = cls(engine, clock)
-                opened._forget_running()
         except faults.StorageFull:
             raise StartError(f"the disk or quota under {shown} is full. Free some space, then start again.") from None
         except faults.StoreUnavailable:
             raise StartError(
                 f"cannot use the database {shown}. Check that it is there, runs, and lets this server write."
             ) from None
-        return opened
+        return cls(engine, clock)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -140,12 +137,6 @@ class Database:
         if self._writer is not None:
             self._writer.close()
         self.engine.dispose()
-
-    def _forget_running(self) -> None:
-        """Lets go of request ids whose `mutation.once` died with its server, where no other server can be at work."""
-        if self.is_sqlite:
-            with self.write() as tx:
-                tx.execute(delete(answers).where(answers.c.kind.is_(None)))
 
     def _joined(self) -> Transaction:
         joined = running(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fivefold_registry.store.records import FileRecord, Lineage, VersionDraft, V
 from fivefold_registry.store.versions import CopyLost
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.sql import Database
+from fivefold_runtime.testing import SettableClock
 from tests.registry.drivers import StoreDriver
 
 FILE = FileRecord("weights", 1, "a" * 64)
@@ -76,6 +78,19 @@ def test_a_copy_that_was_taken_over_cannot_end_the_new_one(crashed: Crashed) -> 
         with pytest.raises(CopyLost):
             late()
     assert crashed.status() is VersionStatus.PENDING
+
+
+def test_the_attempt_that_made_a_ready_version_gets_it_again_for_a_day(
+    crashed: Crashed, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SettableClock(datetime.now(UTC))
+    monkeypatch.setattr(database, "clock", clock)
+    made = crashed.store.versions.finish(crashed.copy, "", Lineage(), None)
+    draft = VersionDraft(source="runs/0/artifacts", attempt="x")
+    clock.advance(timedelta(hours=23))
+    assert crashed.store.versions.reserve(ModelName("churn"), draft, "ada") == made
+    clock.advance(timedelta(hours=2))
+    assert crashed.store.versions.reserve(ModelName("churn"), draft, "ada").number == 2
 
 
 def test_contents_that_nobody_has_are_removed_and_others_stay(crashed: Crashed) -> None:

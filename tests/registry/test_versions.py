@@ -14,6 +14,7 @@ from fivefold.data.v1 import data_pb2
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.tracking.v1 import tracking_pb2
 from fivefold_registry.__main__ import Config, build
+from fivefold_runtime import mutation
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.testing import serve
 from tests.registry.client import NONE, PRODUCTION, STAGING, Registry
@@ -273,6 +274,24 @@ def test_the_same_call_sent_again_takes_the_failed_version_up(over_faulty: Regis
     with refused("REQUEST_ID_REUSED"):
         over_faulty.make(request_id="one", description="another body")
     assert len(over_faulty.versions()) == 1
+
+
+def test_a_server_killed_between_the_version_and_its_answer_makes_no_second_one(
+    data: Path, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty.served() as address:
+        config = Config(data=str(data), tracking=address)
+        with serve(build, config) as running, monkeypatch.context() as killed:
+            registry = Registry(running.channel, SOURCE)
+            registry.model()
+            killed.delattr(mutation, "_answer")
+            with refused("INTERNAL"):
+                registry.make(request_id="one")
+        with serve(build, config) as running:
+            registry = Registry(running.channel, SOURCE)
+            again = registry.make(request_id="one")
+            assert (again.version, again.status) == (1, READY)
+            assert again == registry.version(again.name)
 
 
 def test_a_second_call_with_the_id_of_one_at_work_is_told_so(over_faulty: Registry, faulty: Faulty) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -14,8 +16,9 @@ from notes_stubs import notes_pb2 as pb
 from notes_stubs import notes_pb2_grpc
 from processes import Process
 
-from fivefold_runtime import faults
-from fivefold_runtime.mutation import RequestIdReused, RequestRunning, forget_running, mutation, once
+from fivefold_runtime import calls, faults
+from fivefold_runtime.identity import LOCAL
+from fivefold_runtime.mutation import RequestIdReused, RequestRunning, mutation, once
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import SettableClock, serve
 
@@ -127,10 +130,17 @@ def test_once_lets_failed_work_run_again(database):
     assert once(database, asked(), lambda: pb.Note(text="second")).text == "second"
 
 
-def test_once_lets_abandoned_work_run_again_after_a_while_or_when_told_that_nobody_works_on_it(database, clock):
+def test_once_lets_abandoned_work_run_again_after_a_while_and_on_sqlite_when_it_starts(
+    database, store_url, clock, monkeypatch
+):
+    def goes_away():  # As for a server that is killed there: the claim stays.
+        monkeypatch.setattr(database, "write", unavailable)
+        unavailable()
+
     def abandon(request_id: str):
         with pytest.raises(faults.StoreUnavailable):
-            once(WithoutCleanUp(database), asked(request_id=request_id), WithoutCleanUp.write)
+            once(database, asked(request_id=request_id), goes_away)
+        monkeypatch.undo()
         with pytest.raises(RequestRunning):
             once(database, asked(request_id=request_id), pb.Note)
         return asked(request_id=request_id)
@@ -139,20 +149,44 @@ def test_once_lets_abandoned_work_run_again_after_a_while_or_when_told_that_nobo
     clock.advance(timedelta(minutes=11))
     assert once(database, waited, lambda: pb.Note(text="taken over")).text == "taken over"
     freed = abandon("freed")
-    forget_running(database)
-    assert once(database, freed, lambda: pb.Note(text="at once")).text == "at once"
-    assert once(database, waited, pb.Note).text == "taken over"
+    again = Database.open(store_url, migrations="notes_migrations", clock=clock)
+    if database.is_sqlite:
+        assert once(again, freed, lambda: pb.Note(text="at once")).text == "at once"
+    else:  # Another replica may be at work on it.
+        with pytest.raises(RequestRunning):
+            once(again, freed, pb.Note)
+    assert once(again, waited, pb.Note).text == "taken over"
+    again.close()
 
 
-class WithoutCleanUp:
-    """A database that goes away within the work, as it does for a server that is killed there: the claim stays."""
+def test_once_keeps_the_answer_of_work_that_outlasted_its_caller(database):
+    late = calls.Call("/notes/Slow", LOCAL, time.monotonic() + 60, threading.Event())
+    calls.current.set(late)
 
-    def __init__(self, database):
-        self.clock, self.is_sqlite, self.run = database.clock, database.is_sqlite, database.run
+    def work():
+        late.deadline = 0.0
+        return pb.Note(text="made")
 
-    @staticmethod
-    def write():
-        raise faults.StoreUnavailable("gone")
+    try:
+        assert once(database, asked(), work).text == "made"
+        late.deadline = float("inf")
+        assert once(database, asked(), pb.Note).text == "made"
+    finally:
+        calls.current.set(None)
+
+
+def test_work_that_was_taken_for_dead_does_not_overwrite_the_answer_of_who_took_over(database, clock):
+    def slow():
+        clock.advance(timedelta(minutes=11))
+        assert once(database, asked(), lambda: pb.Note(text="taken over")).text == "taken over"
+        return pb.Note(text="late")
+
+    assert once(database, asked(), slow).text == "late"
+    assert once(database, asked(), pb.Note).text == "taken over"
+
+
+def unavailable():
+    raise faults.StoreUnavailable("gone")
 
 
 def test_an_answer_survives_kill_9(tmp_path):

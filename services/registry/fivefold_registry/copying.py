@@ -20,7 +20,7 @@ from fivefold_registry.lineage import RunFacts, complete
 from fivefold_registry.names import ModelName
 from fivefold_registry.package import Package
 from fivefold_registry.sources import Source
-from fivefold_registry.store.records import FileRecord, VersionDraft, VersionRecord
+from fivefold_registry.store.records import FileRecord, VersionDraft, VersionRecord, VersionStatus
 from fivefold_registry.store.sql import Store
 from fivefold_registry.store.versions import CopyLost
 from fivefold_runtime import calls
@@ -56,6 +56,8 @@ class Copier:
     def make(self, model: ModelName, draft: VersionDraft, user: str) -> VersionRecord:
         """Returns the version, READY, or FAILED when its files are not what was announced.
 
+        The same attempt again gets the version that the first one made, if that is READY.
+
         Raises SourceInvalid and TooManyCopies with no version made; Unavailable, StorageFull and DeadlineExceeded
         with a FAILED one.
         """
@@ -65,9 +67,14 @@ class Copier:
             try:
                 run, listed = self._tracking.run(source), self._tracking.files(source)
             except Unavailable as error:
-                self._fail(self._reserve(model, draft, user), error.message)
+                version = self._reserve(model, draft, user)
+                if version.status is VersionStatus.READY:
+                    return version
+                self._fail(version, error.message)
                 raise
             version = self._reserve(model, draft, user)
+            if version.status is VersionStatus.READY:
+                return version
             try:
                 return self._copy(version, source, run, listed)
             except CopyLost:

@@ -15,7 +15,6 @@ from fivefold_registry.store.records import VersionRecord
 from fivefold_registry.store.sql import Store
 from fivefold_registry.store.versions import CopyLost
 from fivefold_runtime.errors import FivefoldError
-from fivefold_runtime.mutation import forget_running
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.sql import Database
 
@@ -41,7 +40,6 @@ class Orphans:
     def start(self) -> None:
         """Settles what is known to be orphaned before the first call is taken."""
         if self._alone:
-            forget_running(self._database)
             for version in self._store.versions.pending():
                 self._settle(version)
         else:

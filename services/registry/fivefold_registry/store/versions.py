@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from fivefold_registry.lifecycle import Stage
 from fivefold_registry.names import ModelName, VersionName
@@ -25,8 +26,11 @@ from fivefold_registry.store.rows import Row, lineage_columns, version_of
 from fivefold_registry.store.tables import files, models, versions
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.ids import new_id
+from fivefold_runtime.mutation import KEPT
 from fivefold_runtime.outbox import Outbox
 from fivefold_runtime.sql import Database
+
+_KEPT = KEPT // timedelta(microseconds=1)
 
 
 class CopyLost(Exception):
@@ -75,18 +79,29 @@ class SqlVersions:
             return version_of(change.version(VersionName(model.model, number)), model.model)
 
     def _attempted(self, change: Change, draft: VersionDraft) -> VersionRecord | None:
-        """Takes the FAILED version of an earlier attempt of the same call up again; None when there is none."""
+        """Returns the version of an earlier attempt of the same call; None when there is none.
+
+        A FAILED one is taken up again. A READY one is the call's answer, for as long as answers are kept.
+        """
         if not draft.attempt:
             return None
         row = change.tx.execute(
-            select(versions).where(
+            select(versions)
+            .where(
                 versions.c.model_id == change.row.id,
                 versions.c.attempt == draft.attempt,
-                versions.c.status == VersionStatus.FAILED,
+                or_(
+                    versions.c.status == VersionStatus.FAILED,
+                    and_(versions.c.status == VersionStatus.READY, versions.c.created > change.now - _KEPT),
+                ),
             )
+            .order_by(versions.c.number.desc())
+            .limit(1)
         ).one_or_none()
         if row is None:
             return None
+        if row.status == VersionStatus.READY:
+            return self._whole(change.tx, row, change.row.name)
         change.touch(row.number, status=VersionStatus.PENDING, status_message="", copier=new_id())
         return version_of(change.version(VersionName(change.row.name, row.number)), change.row.name)
 
