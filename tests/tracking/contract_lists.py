@@ -134,6 +134,41 @@ class SearchContract(Contract):
         assert "".join(run.display_name for run in items) == "hgfedcba"
         assert [len(page.items) for page in pages] == [5, 3]
 
+    def test_metrics_make_a_run_big_too(self, stores, experiment):
+        points = tuple(Point(f"{index:04}" + "m" * 240, 0.5, NOW, 0) for index in range(1000))
+        for name in "abcdefghijklmnopqrst":
+            run = stores.runs.create(new_run(experiment, display_name=name), NOW).id
+            stores.runs.log(run, Batch(points))
+
+        items, pages = self.pages(lambda after, size: stores.runs.search(RunQuery((experiment,)), after, size), 20)
+
+        assert "".join(run.display_name for run in items) == "tsrqponmlkjihgfedcba"
+        assert [len(page.items) for page in pages] == [14, 6]
+
+    def test_tags_of_inputs_make_a_run_big_too(self, stores, experiment):
+        tags = {f"{index}": "x" * 500 for index in range(50)}
+        for name in "abcdef":
+            run = stores.runs.create(new_run(experiment, display_name=name), NOW).id
+            for start in range(0, 40, 20):
+                numbers = range(start, start + 20)
+                used = [InputRecord(f"d{number}", "1", "local", "/data", "", "", tags) for number in numbers]
+                stores.runs.log_inputs(run, used)
+
+        items, pages = self.pages(lambda after, size: stores.runs.search(RunQuery((experiment,)), after, size), 6)
+
+        assert "".join(run.display_name for run in items) == "fedcba"
+        assert [len(page.items) for page in pages] == [4, 2]
+
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_the_key_of_a_run_with_a_long_param_is_short(self, stores, experiment, descending):
+        for name in "abc":
+            run = stores.runs.create(new_run(experiment, display_name=name), NOW).id
+            stores.runs.log(run, Batch(params={"text": "\U0001f600" * 1400 + name}))
+        stores.runs.create(new_run(experiment, display_name="d"), NOW)
+        order = Order(By.PARAM, "text", descending)
+
+        assert self.found(stores, RunQuery((experiment,), order=order), 1) == ("cbad" if descending else "abcd")
+
 
 class ArtifactContract(Contract):
     """What every ArtifactStore promises."""

@@ -102,7 +102,7 @@ class RunStore(Protocol):
     def search(self, query: RunQuery, after: Key | None, limit: int) -> Page[RunRecord]:
         """Returns runs in the order asked for, without the schemas and profiles of their inputs, and counts them all.
 
-        The key is (segment, value, run); pages may be shorter than `limit` where runs are big.
+        The key is (segment, value, run), by a param (segment, run); pages may be shorter than `limit` where runs are big.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Search for runs, in SQL: an order is a list of segments that follow one another, each read along an index.
 
 By a metric these are the runs with a number, those with NaN, those without the metric. So the ones without come last in
-both directions and no search sorts every run. The key of a run in a search is (segment, value, id).
+both directions and no search sorts every run. The key of a run in a search is (segment, value, id); by a param it is
+(segment, id), as a value may be longer than a page token, and params never change.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from fivefold_tracking.store.records import Key, Page, RunQuery, RunRecord
 from fivefold_tracking.store.tables import metrics, params, runs
 
 _BLOCK = 25  # runs that are loaded at once
-_PAGE_BYTES = 4 * 1024 * 1024  # of texts, after which a page ends early
+_PAGE_BYTES = 4 * 1024 * 1024  # of what runs have logged, after which a page ends early
+_POINT_BYTES = 40  # of a metric beside its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,24 @@ def _keys(
     for index in range(first, len(segments)):
         columns, query = segments[index].columns, segments[index].query.where(*wanted)
         if after is not None and index == first:
-            last = after[-len(columns) :]
+            last = _last(tx, order, after)[-len(columns) :]
             query = query.where(tuple_(*columns) < last if order.descending else tuple_(*columns) > last)
         query = query.order_by(*(column.desc() if order.descending else column for column in columns))
         for value, run in tx.execute(query.limit(limit)):
-            yield index, value, run
+            yield (index, run) if order.by is By.PARAM else (index, value, run)
             limit -= 1
         if limit == 0:
             return
+
+
+def _last(tx: Connection, order: Order, after: Key) -> Key:
+    """Returns (value, id) of the run with this key."""
+    run = after[-1]
+    if order.by is not By.PARAM:
+        return after[1], run
+    # A run that has no such param has an order of its own, by id; a made-up key may say otherwise, which harms nobody.
+    value = select(params.c.value).where(params.c.run == run, params.c.key == order.key)
+    return tx.execute(value).scalar_one_or_none() or "", run
 
 
 def _segments(order: Order, numbers: Sequence[int]) -> list[_Segment]:
@@ -106,9 +118,18 @@ def _load(tx: Connection, ids: Sequence[str]) -> list[RunRecord]:
     size = 0
     for start in range(0, len(ids), _BLOCK):
         for run in runs_by_id(tx, ids[start : start + _BLOCK], whole=False):
-            size += sum(len(key) + len(value) for texts in (run.params, run.tags) for key, value in texts.items())
-            size += sum(len(each.source) for each in run.inputs)
+            size += _size(run)
             if loaded and size > _PAGE_BYTES:
                 return loaded
             loaded.append(run)
     return loaded
+
+
+def _size(run: RunRecord) -> int:
+    """Returns about how many bytes of an answer a run takes."""
+    size = sum(len(point.key.encode()) + _POINT_BYTES for point in run.metrics)
+    for each in run.inputs:
+        size += sum(len(text.encode()) for text in (each.dataset, each.digest, each.source_type, each.source))
+    for texts in (run.params, run.tags, *(each.tags for each in run.inputs)):
+        size += sum(len(key.encode()) + len(value.encode()) for key, value in texts.items())
+    return size
