@@ -16,6 +16,7 @@ from typing import NoReturn, TypeVar
 
 from fivefold_runtime import ports
 from fivefold_runtime.app import App
+from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.folder import DataFolder
 from fivefold_runtime.logging import start as start_logging
 from fivefold_runtime.server import Server
@@ -39,6 +40,8 @@ def run(service: str, config: type[C], build: Callable[[C], App], argv: Sequence
         return 0
     except StartError as error:
         return _refuse(service, str(error))
+    except FivefoldError as error:
+        return _refuse(service, error.message)
     except ModuleNotFoundError as error:
         return _refuse(
             service, f"the package {error.name} is missing. Install fivefold-{service} again, with its extras."

@@ -34,8 +34,9 @@ def upgrade(engine: Engine, package: str) -> None:
         return
     with writing.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            for limit in ("statement_timeout", "lock_timeout"):  # Another server's upgrade may take its time, too.
+                connection.execute(text(f"SET LOCAL {limit} = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
         present = _present(connection)
         _refuse_unknown(present, known, package)
         if present != known[-1]:

@@ -67,7 +67,7 @@ class Database:
         Raises StartError: no such driver, no connection, a newer schema, disk full.
         """
         engine = engine_for(url, statement_seconds)
-        shown = engine.url.render_as_string(hide_password=True)
+        shown = engine.url.set(query={}).render_as_string(hide_password=True)  # a query may hold a password, too
         try:
             with faults.mapped():
                 migration.upgrade(engine, migrations)
@@ -175,7 +175,7 @@ def engine_for(url: str, statement_seconds: float = 30.0) -> Engine:
     """Returns an engine with our settings; connects to nothing yet. Raises StartError for any other kind of URL."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: what stands for the port is no number
         raise StartError(
             "the store's URL is not one. It must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
         ) from None

@@ -161,6 +161,17 @@ def test_a_missing_package_is_one_line(tmp_path):
     )
 
 
+def test_an_error_with_a_reason_at_start_is_one_line(tmp_path):
+    program = (
+        "import sys\nfrom fivefold_runtime.faults import StorageFull\nfrom fivefold_runtime.main import run\n"
+        "from fivefold_runtime.settings import ServerConfig\n"
+        "def build(config):\n    raise StorageFull('the disk is full')\nsys.exit(run('notes', ServerConfig, build))"
+    )
+    command = [sys.executable, "-c", program, "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "fivefold-notes: the disk is full\n")
+
+
 def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     line = refused_to_start(tmp_path, "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file" / "data"))

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from notes import notes
 
-from fivefold_runtime import calls, faults
+from fivefold_runtime import calls, faults, migration
 from fivefold_runtime.calls import Call
 from fivefold_runtime.errors import DeadlineExceeded
 from fivefold_runtime.identity import Principal
@@ -290,6 +290,19 @@ def test_two_servers_that_start_at_once_make_one_schema(store_url):
     database.close()
 
 
+def test_a_server_that_starts_during_a_long_upgrade_waits_for_it(postgres_url, monkeypatch):
+    monkeypatch.setattr("fivefold_runtime.sql._BUSY_SECONDS", 0.2)
+    other = engine_for(postgres_url)
+    with ThreadPoolExecutor(1) as starting:
+        with other.connect() as upgrading, upgrading.begin():
+            upgrading.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": migration._LOCK})
+            opened = starting.submit(Database.open, postgres_url, migrations="notes_migrations", statement_seconds=0.2)
+            with pytest.raises(TimeoutError):
+                opened.result(1.5)
+        opened.result(30).close()
+    other.dispose()
+
+
 def test_a_migration_that_fails_half_way_leaves_the_old_schema(store_url, tmp_path, monkeypatch):
     package = tmp_path / "half_migrations"
     package.mkdir()
@@ -318,6 +331,8 @@ def test_the_text_of_a_database_error_has_no_values(database):
         ("no url", "must be sqlite:///FILE or postgresql://"),
         ("sqlite:////no/such/folder/x.db", "cannot use the database"),
         ("postgresql://u:hunter2@127.0.0.1:1/d", "cannot use the database"),
+        ("postgresql://u@127.0.0.1:1/d?password=hunter2", "cannot use the database"),
+        ("postgresql://u:p@127.0.0.1:hunter2/d", "must be sqlite:///FILE or postgresql://"),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(url, line):
