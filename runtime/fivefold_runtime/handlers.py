@@ -22,12 +22,22 @@ from google.protobuf.message import DecodeError, Message
 from fivefold.annotations.v1 import annotations_pb2
 from fivefold_runtime import calls, faults
 from fivefold_runtime.calls import Call
-from fivefold_runtime.errors import FivefoldError, Internal, InvalidArgument, ResourceExhausted, Unimplemented
+from fivefold_runtime.errors import (
+    FivefoldError,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unimplemented,
+)
 from fivefold_runtime.identity import ANONYMOUS, LOCAL, Principal, Verifier
 from fivefold_runtime.metrics import Metrics
+from fivefold_runtime.mutation import answered
 from fivefold_runtime.policy import Authorizer, check_of, policy_of
 from fivefold_runtime.pools import BoundedPool, run_on
 from fivefold_runtime.settings import StartError
+from fivefold_runtime.sql import Database
 from fivefold_runtime.tracing import follow
 from fivefold_runtime.validation import validate
 
@@ -100,6 +110,9 @@ class _Method:
         self.parse = message_factory.GetMessageClass(descriptor.input_type).FromString
         self.public = policy_of(descriptor).access == annotations_pb2.ACCESS_PUBLIC
         self.permit = check_of(descriptor, around.authorizer)
+        database = getattr(servicer, "database", None)
+        repeatable = "request_id" in descriptor.input_type.fields_by_name
+        self.answers = database if repeatable and isinstance(database, Database) else None
         labels = (served_name, descriptor.name)
         self.running = around.metrics.running.labels(*labels)
         self.seconds = around.metrics.seconds.labels(*labels)
@@ -147,6 +160,19 @@ class _Method:
                 permit(message)
                 permit = None
             yield message
+
+    def answer(self, request: Message, context: grpc.ServicerContext) -> Message:
+        """Answers one request. One sent again has its first answer even when that took the resource or the right away."""
+        if self.permit is not None:
+            try:
+                self.permit(request)
+            except (NotFound, PermissionDenied):
+                first = answered(self.answers, request) if self.answers is not None else None
+                if first is None:
+                    raise
+                return first
+        answer: Message = self.behaviour(request, context)
+        return answer
 
     def failed(self, call: Call, started: float, error: BaseException) -> FivefoldError:
         """Ends a call that raised, and returns the error as it goes to the client."""
@@ -199,8 +225,11 @@ def _single(method: _Method, client_streams: bool) -> Callable[[Any, grpc.Servic
         call = method.begin(context)
         try:
             method.admit(call, context)
-            request = method.requests(raw) if client_streams else _permitted(method, raw)
-            answer = method.behaviour(request, context).SerializeToString()
+            answer = (
+                method.behaviour(method.requests(raw), context)
+                if client_streams
+                else method.answer(method.request(raw), context)
+            ).SerializeToString()
         except BaseException as error:
             _send(method.failed(call, started, error), context)
         method.end(call, started, grpc.StatusCode.OK)

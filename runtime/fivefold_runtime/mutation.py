@@ -101,6 +101,20 @@ def once(database: Database, request: Any, work: Callable[[], M]) -> M:
     return made
 
 
+def answered(database: Database, request: Any) -> Message | None:
+    """Returns the answer that the caller's same call with this request_id had within a day; None when there is none."""
+    key = _key(request, type(request).__name__)
+    if key is None:
+        return None
+    since = micros(database.clock.now() - KEPT)
+    query = select(answers).where(
+        _is(key), answers.c.digest == _digest(request), answers.c.kind.is_not(None), answers.c.made >= since
+    )
+    with database.read() as tx:
+        found = tx.execute(query).one_or_none()
+    return None if found is None else _message(found)
+
+
 def _owner(database: Database) -> str:
     """Returns what marks the claims of this server, which opened the database, and of no other or earlier one."""
     return _owners.setdefault(database, new_id())
@@ -125,7 +139,7 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
     PostgreSQL makes a second call wait here, on the primary key, until the first has committed or failed.
     """
     now = database.clock.now()
-    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    digest = _digest(request)
     if next(_calls) % _SWEEP_EVERY == 0:
         tx.execute(delete(answers).where(answers.c.made < micros(now - KEPT)))
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
@@ -154,8 +168,7 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
         raise RequestRunning(
             f"the call with request_id {request_id!r} is still running", retry_after=1.0, request_id=request_id
         )
-    kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(found.kind))
-    return kind.FromString(found.body)
+    return _message(found)
 
 
 def _answer(tx: Connection, key: tuple[str, str, str], answer: Message, claim: str) -> None:
@@ -165,6 +178,16 @@ def _answer(tx: Connection, key: tuple[str, str, str], answer: Message, claim: s
         .where(_is(key), answers.c.claim == claim)
         .values(kind=answer.DESCRIPTOR.full_name, body=answer.SerializeToString())
     )
+
+
+def _digest(request: Message) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def _message(found: Any) -> Message:
+    """Returns the answer that a row holds."""
+    kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(found.kind))
+    return kind.FromString(found.body)
 
 
 def _is(key: tuple[str, str, str]) -> Any:

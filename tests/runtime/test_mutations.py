@@ -18,6 +18,7 @@ from processes import Process
 
 from fivefold_runtime import calls, faults
 from fivefold_runtime.identity import LOCAL
+from fivefold_runtime.keys import make_key, sign_token
 from fivefold_runtime.mutation import RequestIdReused, RequestRunning, mutation, once
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import SettableClock, serve
@@ -187,6 +188,30 @@ def test_work_that_was_taken_for_dead_does_not_overwrite_the_answer_of_who_took_
 
 def unavailable():
     raise faults.StoreUnavailable("gone")
+
+
+def test_a_delete_sent_again_has_its_first_answer_and_only_for_its_caller(tmp_path):
+    make_key(tmp_path)
+    config = Config(data=str(tmp_path / "data"), auth="jwt", jwt_keys=str(tmp_path / "jwks.json"))
+    ann, ben = ([("authorization", f"Bearer {sign_token(tmp_path, subject, ())}")] for subject in ("ann", "ben"))
+    with serve(build, config) as running:
+        stub = notes_pb2_grpc.NotesServiceStub(running.channel)
+        stub.CreateNote(pb.CreateNoteRequest(note=pb.Note(name="notes/a", text="x")), metadata=ann)
+        request = pb.GetNoteRequest(name="notes/a", request_id="r1")
+        with refused("RESOURCE_NOT_FOUND"):
+            stub.DeleteNote(request, metadata=ben)
+        first = stub.DeleteNote(request, metadata=ann)
+        assert stub.DeleteNote(request, metadata=ann) == first
+        for other, metadata in (
+            (request, ben),
+            (pb.GetNoteRequest(name="notes/a", request_id="r2"), ann),
+            (pb.GetNoteRequest(name="notes/a"), ann),
+            (pb.GetNoteRequest(name="notes/b", request_id="r1"), ann),
+        ):
+            with refused("RESOURCE_NOT_FOUND"):
+                stub.DeleteNote(other, metadata=metadata)
+        with refused("RESOURCE_NOT_FOUND"):
+            stub.GetNote(request, metadata=ann)
 
 
 def test_an_answer_survives_kill_9(tmp_path):
