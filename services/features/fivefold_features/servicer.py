@@ -22,6 +22,7 @@ from fivefold_features.streams import Streamed, opened
 from fivefold_features.sweeping import Sweeper
 from fivefold_runtime import clock, paging
 from fivefold_runtime.levels import Level
+from fivefold_runtime.masks import chosen
 from fivefold_runtime.mutation import mutation, once
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
@@ -84,7 +85,7 @@ class FeatureServicer:
 
     @mutation
     def UpdateTable(self, request: pb.UpdateTableRequest, context: Context) -> pb.Table:
-        asked, fields = request.table, wire.chosen(request.update_mask, request.table, _CHANGEABLE)
+        asked, fields = request.table, chosen(request.update_mask, request.table, _CHANGEABLE)
         return wire.to_table(
             self._store.update_table(
                 names.table_id(asked.name, "table.name"),

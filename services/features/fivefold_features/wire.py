@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.data.v1 import data_pb2
@@ -51,18 +49,6 @@ def revision(etag: str, name: str) -> int | None:
     if not etag.isascii() or not etag.isdigit() or len(etag) > 18:
         raise Aborted(f"{name} changed since its etag was read; read it again", name=name)
     return int(etag)
-
-
-def chosen(mask: FieldMask, message: Message, allowed: Collection[str]) -> frozenset[str]:
-    """Returns which fields an update changes: those of the mask, or without one those that are set."""
-    if not mask.paths:
-        return frozenset(field.name for field, _ in message.ListFields() if field.name in allowed)
-    for path in mask.paths:
-        if path not in allowed:
-            raise InvalidArgument.at(
-                "update_mask", f"has {path[:64]!r}; it may name {', '.join(sorted(allowed))}", value=path[:64]
-            )
-    return frozenset(mask.paths)
 
 
 def key_columns(messages: Iterable[data_pb2.Column]) -> dict[str, KeyColumn]:

@@ -17,7 +17,6 @@ from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold_registry import names, wire
 from fivefold_registry.copying import Copier, key_of
 from fivefold_registry.lifecycle import Actor, VersionNotReady
-from fivefold_registry.masks import chosen
 from fivefold_registry.names import ModelName, RequestName, VersionName
 from fivefold_registry.orphans import Orphans
 from fivefold_registry.store.records import ModelChange, Move, VersionChange, VersionDraft, VersionStatus
@@ -27,6 +26,7 @@ from fivefold_runtime import paging
 from fivefold_runtime.calls import caller
 from fivefold_runtime.errors import AlreadyExists, NotFound
 from fivefold_runtime.levels import Level
+from fivefold_runtime.masks import chosen
 from fivefold_runtime.mutation import mutation, once
 from fivefold_runtime.names import check_path
 from fivefold_runtime.objects import Objects

@@ -9,6 +9,7 @@ from fivefold_runtime.clock import micros
 from fivefold_runtime.errors import FivefoldError, NotFound
 from fivefold_runtime.grants import Level
 from fivefold_runtime.ids import new_id
+from fivefold_runtime.masks import chosen
 from fivefold_runtime.mutation import mutation
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.policy import Authorizer
@@ -56,7 +57,7 @@ class TrackingServicer:
     @mutation
     def UpdateExperiment(self, request, context):
         asked = request.experiment
-        fields = wire.changes_of(request.update_mask, asked, "experiment", ("display_name", "tags"))
+        fields = chosen(request.update_mask, asked, ("display_name", "tags"))
         record = self._experiments.update(
             names.experiment_number(asked.name, "experiment.name"),
             display_name=wire.display_name_of(asked) if "display_name" in fields else None,

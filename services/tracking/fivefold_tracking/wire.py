@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold_runtime.errors import InvalidArgument
+from fivefold_runtime.masks import chosen
 from fivefold_runtime.validation import FieldRequired
 from fivefold_tracking import lifecycle, names, ordering, readable
 from fivefold_tracking.keys import check_key
@@ -45,21 +45,6 @@ def texts_of(asked: Mapping[str, str], field: str) -> dict[str, str]:
     return {check_key(key, field): value for key, value in asked.items()}
 
 
-def changes_of(mask: FieldMask, message: Message, field: str, allowed: Collection[str]) -> set[str]:
-    """Returns the fields that an update sets: those of its mask, or those that are set where it has none.
-
-    Raises InvalidArgument for a field that cannot be updated.
-    """
-    for path in mask.paths:
-        if path not in allowed:
-            raise InvalidArgument.at(
-                "update_mask",
-                f"has {path[:64]!r}; fields of {field} that can be updated are {', '.join(allowed)}",
-                value=path,
-            )
-    return set(mask.paths) or {field.name for field, _ in message.ListFields()} & set(allowed)
-
-
 def to_new_run(asked: pb.Run, *, run: str, user: str, now: int) -> NewRun:
     """Returns the run that a request asks for.
 
@@ -90,7 +75,7 @@ def to_new_run(asked: pb.Run, *, run: str, user: str, now: int) -> NewRun:
 def to_run_change(request: pb.UpdateRunRequest) -> RunChange:
     """Returns the new values of an update. Raises FieldRequired for a field in the mask that has none."""
     asked = request.run
-    fields = changes_of(request.update_mask, asked, "run", ("status", "end_time", "display_name"))
+    fields = chosen(request.update_mask, asked, ("status", "end_time", "display_name"))
     if "status" in fields and asked.status not in _STATUS:
         raise FieldRequired.at("run.status", "is required where update_mask has it")
     if "display_name" in fields and not asked.display_name.strip():

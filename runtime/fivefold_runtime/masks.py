@@ -20,6 +20,6 @@ def chosen(mask: FieldMask, message: Message, allowed: Collection[str]) -> froze
     for path in mask.paths:
         if path not in allowed:
             raise InvalidArgument.at(
-                "update_mask", f"has {path[:64]!r}; it may name {', '.join(sorted(allowed))}", value=path
+                "update_mask", f"has {path[:64]!r}; it may name {', '.join(sorted(allowed))}", value=path[:64]
             )
     return frozenset(mask.paths)
