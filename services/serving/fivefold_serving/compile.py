@@ -4,12 +4,14 @@ Reads  PACKAGE, a folder of verified files.
 Writes OUT/plan.json and the trees it names, and OUT/check.bin: rows with the native answers, for the parent to compare.
 Ends   with 0; or with 3 and one line on stdout that says why the package cannot be served at all.
 
-A model whose parts have no compiled form gets a plan without root that says why; the parent then serves it natively.
+A model whose parts have no compiled form, or whose compiling fails in any way, gets a plan without root that says why;
+the parent then serves it natively.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,9 @@ def run(package: Path, out: Path) -> None:
         about = " + ".join(dict.fromkeys(writer.kinds))
     except NotCompilable as error:
         why_not = str(error)
+    except Exception as error:  # The compiler reads fitted attributes, which a library's next release may change.
+        traceback.print_exc()
+        root, why_not = None, f"the compiler failed with {type(error).__name__}"
     plan = Plan(native.task, native.classes, columns, tuple(sorted(not_null)), root, why_not, about)
     plan.write(out)
     (out / check.FILE).write_bytes(check.written(*_answered(native, not_null)))

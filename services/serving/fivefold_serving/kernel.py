@@ -3,6 +3,8 @@
 `import lightgbm` brings scikit-learn, scipy and pandas along (about 150 MB); the library alone costs about 10. One
 row goes through the single-row fast API while the GIL is held: it takes microseconds, less than giving the GIL away
 and getting it back. Many rows go through the matrix API without the GIL. Both use one thread.
+
+The library checks no index in a model or a matrix, so this module does: models by `treetext`, matrices by their width.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fivefold_serving import treetext
+
 _FLOAT64 = 1  # C_API_DTYPE_FLOAT64
 _RAW = 1  # C_API_PREDICT_RAW_SCORE
 _ROW_MAJOR = 1
@@ -26,7 +30,7 @@ L = TypeVar("L", bound=ctypes.CDLL)
 
 
 class KernelError(Exception):
-    """LightGBM's library is missing, or refuses the model or the matrix."""
+    """LightGBM's library is missing, or the model or the matrix is refused."""
 
 
 class Trees:
@@ -40,15 +44,15 @@ class Trees:
         self._handle = ctypes.c_void_p()
         self._fast = ctypes.c_void_p()
         iterations = ctypes.c_int()
-        content = text.encode()
+        try:
+            content = treetext.checked(text, features).encode()
+        except treetext.TreesInvalid as error:
+            raise KernelError(str(error)) from None
         self._check(
             self._free.LGBM_BoosterLoadModelFromString(content, ctypes.byref(iterations), ctypes.byref(self._handle))
         )
-        expected, scores = ctypes.c_int(), ctypes.c_int()
-        self._check(self._free.LGBM_BoosterGetNumFeature(self._handle, ctypes.byref(expected)))
+        scores = ctypes.c_int()
         self._check(self._free.LGBM_BoosterGetNumClasses(self._handle, ctypes.byref(scores)))
-        if expected.value != features:
-            raise KernelError(f"the trees read {expected.value} features, the plan makes {features}")
         self.scores = scores.value
         self._check(
             self._free.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -58,7 +62,9 @@ class Trees:
 
     def __call__(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns raw scores [rows, scores] of a C-contiguous matrix [rows, features]. Raises KernelError."""
-        rows = matrix.shape[0]
+        rows, features = matrix.shape
+        if features != self.features:
+            raise KernelError(f"the matrix has {features} features, not {self.features}")
         answer = np.empty((rows, self.scores))
         written = ctypes.c_int64()
         if rows == 1:
@@ -113,7 +119,6 @@ def _declared(loaded: L) -> L:
     pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     signatures = {
         "LGBM_BoosterLoadModelFromString": [text, pointer, pointer],
-        "LGBM_BoosterGetNumFeature": [pointer, pointer],
         "LGBM_BoosterGetNumClasses": [pointer, pointer],
         "LGBM_BoosterPredictForMatSingleRowFastInit": [pointer, *[integer] * 4, ctypes.c_int32, text, pointer],
         "LGBM_BoosterPredictForMatSingleRowFast": [pointer] * 4,

@@ -84,13 +84,16 @@ def _imputer(transformer: impute.SimpleImputer, features: Features) -> Features:
     return made
 
 
-def _each(*operations: tuple[str, str]) -> Callable[[Any, Features], Features]:
-    """A scaler: each operation takes its numbers from an attribute, which may be None."""
+def _each(*operations: tuple[str, str, str]) -> Callable[[Any, Features], Features]:
+    """A scaler: each operation takes its numbers from an attribute, and a parameter ("": none) may switch it off.
+
+    StandardScaler keeps `mean_` where with_mean=False, so the numbers alone do not say what is done.
+    """
 
     def traced(transformer: Any, features: Features) -> Features:
-        for operation, attribute in operations:
+        for operation, attribute, switch in operations:
             values = getattr(transformer, attribute, None)
-            if values is not None:
+            if values is not None and (not switch or getattr(transformer, switch)):
                 features = [one.then(operation, value) for one, value in zip(features, values, strict=True)]
         return features
 
@@ -98,7 +101,7 @@ def _each(*operations: tuple[str, str]) -> Callable[[Any, Features], Features]:
 
 
 def _min_max(transformer: preprocessing.MinMaxScaler, features: Features) -> Features:
-    made = _each(("multiply", "scale_"), ("add", "min_"))(transformer, features)
+    made = _each(("multiply", "scale_", ""), ("add", "min_", ""))(transformer, features)
     if transformer.clip:
         low, high = transformer.feature_range
         made = [one.then("least", low).then("most", high) for one in made]
@@ -206,9 +209,9 @@ _KINDS: dict[type, Callable[[Any, Features], Features]] = {
     pipeline.FeatureUnion: _union,
     compose.ColumnTransformer: _columns,
     impute.SimpleImputer: _imputer,
-    preprocessing.StandardScaler: _each(("subtract", "mean_"), ("divide", "scale_")),
-    preprocessing.RobustScaler: _each(("subtract", "center_"), ("divide", "scale_")),
-    preprocessing.MaxAbsScaler: _each(("divide", "scale_")),
+    preprocessing.StandardScaler: _each(("subtract", "mean_", "with_mean"), ("divide", "scale_", "with_std")),
+    preprocessing.RobustScaler: _each(("subtract", "center_", "with_centering"), ("divide", "scale_", "with_scaling")),
+    preprocessing.MaxAbsScaler: _each(("divide", "scale_", "")),
     preprocessing.MinMaxScaler: _min_max,
     preprocessing.OneHotEncoder: _encoder,
     preprocessing.OrdinalEncoder: _encoder,
