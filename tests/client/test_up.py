@@ -71,8 +71,12 @@ def left_of(data: Path) -> list[str]:
 
 @pytest.fixture
 def base() -> int:
-    """A base port P so that P+1 to P+5 are free."""
-    for candidate in range(20000 + os.getpid() % 5000, 60000, 7):
+    return free_base(20000 + os.getpid() % 5000)
+
+
+def free_base(first: int) -> int:
+    """Returns a base port P, `first` or greater, so that P+1 to P+5 are free."""
+    for candidate in range(first, 60000, 7):
         sockets = []
         try:
             for offset in range(1, 6):
@@ -160,6 +164,24 @@ def test_detached_services_answer_until_they_are_taken_down(data: Path, base: in
     assert command("status", "--data", str(data)).returncode == 1
     second = command("down", "--data", str(data))
     assert (second.returncode, second.stdout) == (0, f"Fivefold is not running from {data}\n")
+
+
+def test_two_installations_run_side_by_side_and_each_is_taken_down_alone(data: Path, base: int, tmp_path: Path) -> None:
+    other, other_base = tmp_path / "other", free_base(base + 10)
+    try:
+        for folder, port in ((data, base), (other, other_base)):
+            up = command("up", "--data", str(folder), "--port", str(port), "--detach", TEST_MARK=str(folder))
+            assert up.returncode == 0, up.stderr
+        assert command("down", "--data", str(data)).returncode == 0
+        assert left_of(data) == []
+        found = status(other)
+        assert found["serving"] is True
+        assert {service["address"] for service in found["services"]} == {
+            f"127.0.0.1:{other_base + n}" for n in range(1, 6)
+        }
+    finally:
+        command("down", "--data", str(other))
+    assert left_of(other) == []
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing_behind(data: Path, base: int) -> None:

@@ -22,6 +22,7 @@ from fivefold.cli.instance import Folder, Instance, Member
 
 PATIENCE_SECONDS = 120.0  # until all answer
 RAY_PATIENCE_SECONDS = 60.0  # from then on, until automl's cluster is there
+_LAST_BYTES = 64 * 1024  # of a log that are read for what a service said last
 STOP_SECONDS = 30.0  # that a service gets from SIGTERM to SIGKILL
 
 
@@ -159,7 +160,7 @@ class Supervisor:
             if self._has_ended(child):
                 log = self._folder.log(service)
                 with log.open("rb") as file:
-                    file.seek(child.log_start)
+                    file.seek(max(child.log_start, log.stat().st_size - _LAST_BYTES))
                     said = file.read()
                 words = services.own_words(service, said)
                 if words:
