@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -362,6 +364,32 @@ def test_more_copies_than_allowed_are_refused_with_a_time_to_come_back(data: Pat
         assert len(registry.versions()) == 1
         go_on.set()
         thread.join()
+
+
+def test_a_burst_of_copies_leaves_threads_to_other_calls(data: Path, faulty: Faulty) -> None:
+    go_on = threading.Event()
+
+    def waits(context: grpc.ServicerContext) -> Iterator[bytes]:
+        go_on.wait()
+        yield faulty.listed
+
+    faulty.send = waits
+    with (
+        faulty.served() as address,
+        serve(build, Config(data=str(data), tracking=address, threads=4, copies=1)) as running,
+    ):
+        registry = Registry(running.channel, SOURCE)
+        registry.model()
+        request = pb.CreateModelVersionRequest(parent="models/churn", model_version=pb.ModelVersion(source=SOURCE))
+        burst = [registry.stub.CreateModelVersion.future(request) for _ in range(20)]
+        started = time.monotonic()
+        registry.get()
+        assert time.monotonic() - started < 3.0  # A call that waits for a copy waits five seconds.
+        go_on.set()
+        ends = Counter(call.code() for call in burst)
+        assert ends[grpc.StatusCode.OK] >= 1
+        assert set(ends) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert ends[grpc.StatusCode.RESOURCE_EXHAUSTED] >= 15
 
 
 @pytest.mark.parametrize("path", ["../escape", "model/../../escape", "/home/canary", "model/a\\b"])

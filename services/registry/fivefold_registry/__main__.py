@@ -66,7 +66,7 @@ def build(config: Config) -> App:
         database,
         store,
         objects,
-        Copier(database, store, objects, tracking, config.copies),
+        Copier(database, store, objects, tracking, config.copies, waiting=(config.threads - config.copies) // 2),
         orphans,
         Watching(outbox, store.models, authorizer),
         authorizer,

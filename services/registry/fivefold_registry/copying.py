@@ -43,15 +43,20 @@ class TooManyCopies(ResourceExhausted):
 class Copier:
     """Makes versions. Safe for use by many threads.
 
-    most  copies at once; the others wait a moment, then are refused, so that copies never take all threads of a server
+    most     copies at once
+    waiting  calls that wait a moment for one of these to end; more are refused at once, so that calls which need no
+             copy always find a thread
     """
 
-    def __init__(self, database: Database, store: Store, objects: Objects, tracking: Tracking, most: int) -> None:
+    def __init__(
+        self, database: Database, store: Store, objects: Objects, tracking: Tracking, most: int, waiting: int
+    ) -> None:
         self._database = database
         self._store = store
         self._objects = objects
         self._tracking = tracking
         self._places = threading.BoundedSemaphore(most)
+        self._threads = threading.BoundedSemaphore(most + waiting)
 
     def make(self, model: ModelName, draft: VersionDraft, user: str) -> VersionRecord:
         """Returns the version, READY, or FAILED when its files are not what was announced.
@@ -129,12 +134,18 @@ class Copier:
     def _place(self) -> Iterator[None]:
         call = calls.current.get()
         patience = _PATIENCE_SECONDS if call is None else min(_PATIENCE_SECONDS, call.remaining())
-        if not self._places.acquire(timeout=patience):
-            raise TooManyCopies("as many versions are being copied as this server copies at once", retry_after=1.0)
-        try:
+        with _held(self._threads, timeout=0.0), _held(self._places, patience):
             yield
-        finally:
-            self._places.release()
+
+
+@contextmanager
+def _held(places: threading.Semaphore, timeout: float) -> Iterator[None]:
+    if not places.acquire(timeout=timeout):
+        raise TooManyCopies("as many versions are being copied as this server copies at once", retry_after=1.0)
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class _Life:
