@@ -1,10 +1,11 @@
-"""What holds for all tests: which error reasons callers were told, and that a call left hanging ends the run."""
+"""What holds for all tests: which error reasons were raised, and that a call left hanging ends the run."""
 
 from __future__ import annotations
 
 import faulthandler
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,17 +15,17 @@ PATIENCE_SECONDS = 60  # longer than a test server holds a call back
 
 
 @pytest.fixture(scope="session", autouse=True)
-def told() -> Iterator[set[str]]:
-    """The reasons that have left as a status in this run."""
+def raised() -> Iterator[set[str]]:
+    """The reasons of the errors that were made in this run, in this process."""
     reasons: set[str] = set()
-    status = FivefoldError.status
+    made = FivefoldError.__init__
 
-    def noted(error: FivefoldError):  # type: ignore[no-untyped-def]
+    def noted(error: FivefoldError, *arguments: Any, **facts: Any) -> None:
+        made(error, *arguments, **facts)
         reasons.add(error.reason)
-        return status(error)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FivefoldError, "status", noted)
+        patch.setattr(FivefoldError, "__init__", noted)
         yield reasons
 
 

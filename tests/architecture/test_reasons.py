@@ -26,12 +26,12 @@ def test_every_reason_in_the_contract_is_used_by_code(contracts: Contracts) -> N
 
 @pytest.mark.last
 @pytest.mark.slow
-def test_every_reason_in_the_contract_was_told_to_a_caller_in_this_run(
-    request: pytest.FixtureRequest, contracts: Contracts, told: set[str]
+def test_every_reason_in_the_contract_was_raised_in_this_run(
+    request: pytest.FixtureRequest, contracts: Contracts, raised: set[str]
 ) -> None:
     if request.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         pytest.skip("only a run of all tests can say")
-    assert not contracts.reasons() - told, f"no test provokes these reasons: {sorted(contracts.reasons() - told)}"
+    assert not contracts.reasons() - raised, f"no test provokes these reasons: {sorted(contracts.reasons() - raised)}"
 
 
 def _declared(module: Module) -> Iterator[tuple[str, int]]:
