@@ -152,9 +152,12 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
         "claim": claim,
         "made": micros(now),
     }
-    if tx.execute(insert(answers).values(row).on_conflict_do_nothing().returning(answers.c.made)).first() is not None:
-        return None
-    found = tx.execute(select(answers).where(_is(key)).with_for_update()).one()
+    claiming = insert(answers).values(row).on_conflict_do_nothing().returning(answers.c.made)
+    found = None
+    while found is None:  # On PostgreSQL the row that was in the way may be gone again before it is read.
+        if tx.execute(claiming).first() is not None:
+            return None
+        found = tx.execute(select(answers).where(_is(key)).with_for_update()).one_or_none()
     if found.made < micros(now - (KEPT if found.kind else _LEASE)) or _is_dead(database, found):
         tx.execute(
             update(answers).where(_is(key)).values(digest=digest, claim=claim, made=micros(now), kind=None, body=None)
