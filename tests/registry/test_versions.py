@@ -15,7 +15,10 @@ import pytest
 from fivefold.data.v1 import data_pb2
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.tracking.v1 import tracking_pb2
+from fivefold_registry import copying
 from fivefold_registry.__main__ import Config, build
+from fivefold_registry.store.records import VersionRecord
+from fivefold_registry.store.versions import SqlVersions
 from fivefold_runtime import mutation
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.testing import serve
@@ -342,6 +345,19 @@ def test_a_deadline_that_passes_while_copying_leaves_a_failed_version(over_fault
     assert over_faulty.versions()[0].status == FAILED
     faulty.send = lambda context: iter([faulty.listed])
     assert over_faulty.stub.CreateModelVersion(request).status == READY
+
+
+def test_files_that_are_there_already_are_signs_of_life_too(
+    over_faulty: Registry, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over_faulty.model()
+    over_faulty.make()
+    faulty.paths = tuple(f"model/{number}" for number in range(5))
+    beaten: list[VersionRecord] = []
+    monkeypatch.setattr(copying, "_BEAT_SECONDS", -1.0)
+    monkeypatch.setattr(SqlVersions, "beat", lambda _, version: beaten.append(version))
+    assert over_faulty.make().status == READY
+    assert [version.number for version in beaten] == [2] * 5
 
 
 def test_more_copies_than_allowed_are_refused_with_a_time_to_come_back(data: Path, faulty: Faulty) -> None:

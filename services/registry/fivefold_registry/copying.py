@@ -99,7 +99,7 @@ class Copier:
         self._database.run(lambda _: self._store.versions.claim(version, listed))
         life = _Life(self._store, version)
         for file in listed:
-            calls.check_deadline()
+            life.sign()
             if not self._has(file):
                 chunks = life.during(self._tracking.bytes_of(source, file.path))
                 self._objects.put(key_of(file.sha256), chunks, sha256=file.sha256)
@@ -156,13 +156,17 @@ class _Life:
         self._version = version
         self._last = time.monotonic()
 
+    def sign(self) -> None:
+        """Gives one when it is time. Raises DeadlineExceeded when nobody waits for the version any more."""
+        calls.check_deadline()
+        if time.monotonic() - self._last > _BEAT_SECONDS:
+            self._store.versions.beat(self._version)
+            self._last = time.monotonic()
+
     def during(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Passes chunks on. Raises DeadlineExceeded when nobody waits for the version any more."""
+        """Passes chunks on, with signs of life."""
         for chunk in chunks:
-            calls.check_deadline()
-            if time.monotonic() - self._last > _BEAT_SECONDS:
-                self._store.versions.beat(self._version)
-                self._last = time.monotonic()
+            self.sign()
             yield chunk
 
 
