@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from fivefold_registry import orphans
 from fivefold_registry.names import ModelName, VersionName
 from fivefold_registry.orphans import Orphans
 from fivefold_registry.store.records import FileRecord, Lineage, VersionDraft, VersionRecord, VersionStatus
@@ -55,6 +57,22 @@ def test_a_copy_that_is_silent_for_a_minute_is_an_orphan(crashed: Crashed) -> No
     assert crashed.status() is VersionStatus.FAILED
     with pytest.raises(CopyLost):
         crashed.store.versions.finish(crashed.copy, "", Lineage(), None)
+
+
+def test_a_copy_whose_end_could_not_be_written_is_settled_while_the_server_runs(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(orphans, "_DEAD_SECONDS", 0.05)
+    crashed = Crashed(database, tmp_path)
+    crashed.store.versions.fail(crashed.copy, "first")
+    crashed.orphans.start()
+    crashed.store.versions.reserve(ModelName("churn"), VersionDraft(source="runs/0/artifacts", attempt="x"), "ada")
+    until = time.monotonic() + 10
+    while crashed.status() is VersionStatus.PENDING and time.monotonic() < until:
+        time.sleep(0.01)
+    crashed.orphans.stop()
+    assert crashed.status() is VersionStatus.FAILED
 
 
 def test_a_copy_that_gives_signs_of_life_is_none(crashed: Crashed) -> None:

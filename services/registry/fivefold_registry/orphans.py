@@ -1,7 +1,8 @@
 """Settles what a crash left behind: versions that stay PENDING with nobody copying, and contents that no version has.
 
-On SQLite this server owns the database, so whatever is PENDING at its start is an orphan. On PostgreSQL other replicas
-may be copying: a version is an orphan when its copy has given no sign of life for a minute of this server's own clock.
+On SQLite this server owns the database, so whatever is PENDING at its start is an orphan. Later, and on PostgreSQL where
+other replicas may be copying, a version is one when its copy has given no sign of life for a minute of this server's
+own clock: on SQLite too, since a copy that could not write its end is over.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 15.0  # between two looks
 _DEAD_SECONDS = 60.0  # without a sign of life
-_WHY = "the server stopped while the files were being copied; make another version"
+_WHY = "the copy stopped without an end: its server did, or its store failed; make another version"
 
 
 class Orphans:
@@ -42,8 +43,7 @@ class Orphans:
         if self._alone:
             for version in self._store.versions.pending():
                 self._settle(version)
-        else:
-            self._thread.start()
+        self._thread.start()
         self.sweep()
 
     def stop(self) -> None:
