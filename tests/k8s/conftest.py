@@ -2,14 +2,11 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.k8s.manifests import Overlay
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.k8s.manifests import ROOT, Overlay
 
 
 @pytest.fixture(scope="session", params=["embedded", "production"])

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 Manifest = dict[str, Any]
 SERVICES = ("tracking", "features", "registry", "automl", "serving")
 

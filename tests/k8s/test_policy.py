@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fivefold_runtime.health import LIVE
-from tests.k8s.manifests import SERVICES, Manifest, Overlay, environment
+from tests.k8s.manifests import ROOT, SERVICES, Manifest, Overlay, environment
 
 CALLS = {
     "tracking": set(),
@@ -75,6 +75,24 @@ def test_ray_is_probed_without_its_dashboard(overlay: Overlay) -> None:
                     assert str(container[probe]["tcpSocket"]["port"]) == group["rayStartParams"][parameter], probe
 
 
+def test_the_object_store_of_every_ray_node_fits_in_shared_memory(overlay: Overlay) -> None:
+    automl = overlay.named("Deployment", "automl")["spec"]["template"]["spec"]
+    told = environment(automl["containers"][0])
+    joins = "FIVEFOLD_AUTOML_RAY_ADDRESS" in told
+    limit = automl["containers"][0]["resources"]["limits"]["memory"]
+    # A node that is told no size takes 30 % of its memory.
+    store = 0.3 * size(limit) if joins else import_module("fivefold_automl.__main__").Config().ray_store_bytes
+    nodes = [(automl, store)]
+    for cluster in overlay.of_kind("RayCluster"):
+        for group in [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]:
+            nodes.append((group["template"]["spec"], int(group["rayStartParams"]["object-store-memory"])))
+    for spec, wanted in nodes:
+        mount = next(item for item in spec["containers"][0]["volumeMounts"] if item["mountPath"] == "/dev/shm")
+        volume = next(item for item in spec["volumes"] if item["name"] == mount["name"])["emptyDir"]
+        assert volume["medium"] == "Memory" and wanted < size(volume["sizeLimit"]), (wanted, volume)
+        assert 2 * size(volume["sizeLimit"]) <= size(spec["containers"][0]["resources"]["limits"]["memory"])
+
+
 def test_what_an_autoscaler_scales_has_no_number_of_replicas_of_its_own(overlay: Overlay) -> None:
     for scaler in overlay.of_kind("HorizontalPodAutoscaler"):
         target = scaler["spec"]["scaleTargetRef"]
@@ -136,6 +154,38 @@ def test_calls_follow_the_design_in_addresses_and_in_network_policies(overlay: O
         assert peers(policy["ingress"], "from") & set(SERVICES) == callers, service
 
 
+def test_labelled_clients_reach_every_service(overlay: Overlay) -> None:
+    clients = {"podSelector": {"matchLabels": {"fivefold/client": "true"}}}
+    policy = overlay.named("NetworkPolicy", "clients")["spec"]
+    assert policy["podSelector"] == clients["podSelector"]
+    [rule] = [rule for rule in policy["egress"] if "podSelector" in rule["to"][0]]
+    wanted = rule["to"][0]["podSelector"]["matchLabels"]
+    for service in SERVICES:
+        template = overlay.named("Deployment", service)["spec"]["template"]
+        assert wanted.items() <= template["metadata"]["labels"].items(), service
+        assert rule["ports"][0]["port"] <= port(server(overlay, service), "grpc") <= rule["ports"][0]["endPort"], (
+            service
+        )
+        assert clients in overlay.named("NetworkPolicy", service)["spec"]["ingress"][0]["from"], service
+
+
+def test_the_gateway_routes_every_grpc_service_but_the_one_that_all_five_answer(overlay: Overlay) -> None:
+    routed = {
+        match["method"]["service"]: backend["name"]
+        for route in overlay.of_kind("GRPCRoute")
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+        for backend in rule["backendRefs"]
+    }
+    declared = {"inference.GRPCInferenceService": "serving"}
+    for path in (ROOT / "protos/fivefold").glob("*/v1/*.proto"):
+        package = path.parts[-3]
+        for name in re.findall(r"^service (\w+)", path.read_text(), re.MULTILINE):
+            if package in SERVICES:
+                declared[f"fivefold.{package}.v1.{name}"] = package
+    assert routed == (declared if overlay.name == "production" else {})
+
+
 def test_nothing_flows_by_default(overlay: Overlay) -> None:
     policy = overlay.named("NetworkPolicy", "nothing-by-default")["spec"]
     assert policy["podSelector"] == {} and set(policy["policyTypes"]) == {"Ingress", "Egress"}
@@ -169,6 +219,12 @@ def test_every_reference_resolves(overlay: Overlay) -> None:
     present = {(item["kind"], item["metadata"]["name"]) for item in overlay.objects}
     missing = set(references(overlay)) - present
     assert missing == BROUGHT_ALONG[overlay.name], missing ^ BROUGHT_ALONG[overlay.name]
+    page = (ROOT / "k8s/README.md").read_text()
+    assert all(
+        f"create secret generic {name}" in page or f"create secret tls {name}" in page
+        for kind, name in missing
+        if kind == "Secret"
+    )
 
 
 def test_sqlite_has_one_replica_a_disk_and_no_overlap(overlay: Overlay) -> None:
@@ -197,6 +253,11 @@ def test_ray_wants_a_token_and_holds_no_other_secret(overlay: Overlay) -> None:
 def server(overlay: Overlay, service: str) -> Manifest:
     containers = overlay.named("Deployment", service)["spec"]["template"]["spec"]["containers"]
     return next(container for container in containers if container["name"] == "server")
+
+
+def size(quantity: str) -> int:
+    """Returns the bytes of a quantity such as 512Mi."""
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
 def port(container: Manifest, name: str) -> int:

@@ -26,6 +26,15 @@ def test_every_object_fits_its_schema_strictly(overlay: Overlay, version: str) -
         check(manifest, version)
 
 
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_every_pod_of_a_custom_resource_fits_the_schema_of_pods_strictly(overlay: Overlay, version: str) -> None:
+    for owner, template in overlay.pods():
+        metadata = template["metadata"] | {"name": owner.rpartition("/")[2]}
+        kubernetes_validate.validate(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}, version, strict=True
+        )
+
+
 def test_a_property_that_the_schema_does_not_know_is_refused(overlay: Overlay) -> None:
     for kind in ("Deployment", "RayCluster", "GRPCRoute"):
         for manifest in overlay.of_kind(kind)[:1]:
