@@ -32,7 +32,8 @@ class App:
     database    closed at the end
     authorizer  what policies ask; services that own resources have one, and the permissions service with it
     background  started in order, stopped in reverse
-    ready       "" while the service can serve, else why not; health says NOT_SERVING then. Asked every second.
+    ready       "" while the service can serve, else why not; health says NOT_SERVING then, as it does while the
+                database does not answer. Asked every second.
     collectors  the service's own Prometheus metrics, made with registry=None
     close       called at the end, in reverse order, before the database is closed
     """

@@ -16,6 +16,7 @@ import grpc
 from google.protobuf import descriptor_pool
 
 from fivefold_runtime import ports
+from fivefold_runtime.answering import Answering
 from fivefold_runtime.app import App
 from fivefold_runtime.handlers import Around, Handlers
 from fivefold_runtime.health import SERVICE as HEALTH
@@ -54,7 +55,8 @@ class Server:
             Handlers(served, descriptor_pool.Default().FindServiceByName(contract), servicer, around)
             for (served, contract), servicer in zip(named, app.servicers.values(), strict=True)
         ]
-        self.health = Health([served for served, _ in named], app.ready, express)
+        self._answering = Answering(app.database) if app.database is not None else None
+        self.health = Health([served for served, _ in named], self._why_not, express)
         handlers.append(self.health.handler())
         if not config.production:
             from fivefold_runtime import reflection
@@ -95,6 +97,10 @@ class Server:
         stopped.wait()
         self.close()
 
+    def _why_not(self) -> str:
+        """Returns "" while the service can serve, else why not."""
+        return (self._answering.why_not() if self._answering else "") or self.app.ready()
+
     def busy(self) -> bool:
         """Says whether calls still run, which after `drain` means that they did not end when told to."""
         return any(pool.taken for pool in self._pools)
@@ -114,6 +120,8 @@ class Server:
         self._ending.clear()
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._answering is not None:
+            self._answering.close()
         if self.app.database is not None:
             self.app.database.close()
 
