@@ -9,7 +9,6 @@ import time
 import warnings
 from pathlib import Path
 
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from notes import Config, build
@@ -32,7 +31,7 @@ def test_a_paused_database_makes_a_server_unready_until_it_answers_again(monkeyp
             with serve(build, config) as running:
                 health = health_pb2_grpc.HealthStub(running.channel)
                 until(health, "SERVING")
-                processes = postgres_processes(folder)
+                processes = processes_of(Path(folder) / "postgres")
                 for process in processes:
                     os.kill(process, signal.SIGSTOP)
                 try:
@@ -47,10 +46,11 @@ def test_a_paused_database_makes_a_server_unready_until_it_answers_again(monkeyp
             postgres._cleanup()
 
 
-def postgres_processes(folder: str) -> list[int]:
-    """The server that works in a folder, and its children."""
-    main = next(one for one in psutil.process_iter() if folder in " ".join(one.cmdline()) and "postgres" in one.name())
-    return [main.pid, *(child.pid for child in main.children(recursive=True))]
+def processes_of(data: Path) -> list[int]:
+    """The PostgreSQL server of a data folder, and its children."""
+    main = int((data / "postmaster.pid").read_text().split()[0])
+    children = " ".join(file.read_text() for file in Path(f"/proc/{main}/task").glob("*/children"))
+    return [main, *map(int, children.split())]
 
 
 def until(health, state: str) -> None:

@@ -67,7 +67,11 @@ def listing(key):
     return request
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(st.characters(exclude_characters="\0")))
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+)
 def test_a_key_of_the_right_kinds_comes_back(number, real, text):
     request = listing([number, real, text, None])
     kinds = (paging.NUMBER, paging.REAL, paging.TEXT, (paging.TEXT, paging.NOTHING))

@@ -70,7 +70,7 @@ class VersionStore(Protocol):
     """
 
     def reserve(self, model: ModelName, draft: VersionDraft, user: str) -> VersionRecord:
-        """Gives out the next number to a PENDING version; or takes up the FAILED one of the same attempt."""
+        """Gives out the next number to a PENDING version; or takes up the FAILED one of the same attempt, or its READY one."""
         ...
 
     def claim(self, version: VersionRecord, listed: Sequence[FileRecord]) -> None:
