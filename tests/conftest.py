@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import fivefold_automl  # noqa: F401  # before gRPC: it says how gRPC is to behave beside Ray, which one of these tests starts
 from fivefold_runtime.errors import FivefoldError
 
 PATIENCE_SECONDS = 60  # longer than a test server holds a call back

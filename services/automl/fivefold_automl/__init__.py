@@ -2,6 +2,6 @@
 
 import os
 
-# Read when grpc is imported. Ray's processes are forked and executed at once, so gRPC has nothing to keep safe there,
-# and would only write a warning among the log lines.
+# Read when grpc is imported. Ray's processes are forked and executed at once, so gRPC has nothing to keep safe there: its
+# handlers would write a warning among the log lines, and now and then crash the child before it becomes Ray's.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
