@@ -108,7 +108,8 @@ def test_sigterm_answers_what_was_asked_and_ends_the_process_with_its_children(
     ended.set()
     for thread in threads:
         thread.join()
-    assert {error.code for error in failed} <= {"UNAVAILABLE"}, [str(error) for error in failed]
+    # CANCELLED: grpcio's word to a call that arrives in the very moment at which the server closes, and is not begun.
+    assert {error.code for error in failed} <= {"UNAVAILABLE", "CANCELLED"}, [str(error) for error in failed]
     assert process.lines("stopped")
     until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "the workers are gone")
     assert not [line for line in process.lines("call") if line["code"] not in ("OK", "UNAVAILABLE")]
