@@ -1,45 +1,14 @@
-"""The migrated schema is the declared one on both databases, and the first one is the one that is written down."""
+"""The schema of the service's database."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import text
-
 from fivefold_automl.store.tables import metadata
-from fivefold_runtime import tables as runtime_tables
-from fivefold_runtime.sql import Database, sqlite_in
-
-MIGRATIONS = "fivefold_automl.store.migrations"
-GOLDEN = Path(__file__).parent / "schema_0001.sql"
+from tests.schema_contract import SchemaContract
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    url = sqlite_in(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    opened = Database.open(url, migrations=MIGRATIONS)
-    request.addfinalizer(opened.close)
-    return opened
-
-
-def test_the_migrations_make_the_declared_tables(database: Database) -> None:
-    with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = [each for each in compare_metadata(context, metadata) if "alembic_version" not in str(each)]
-
-    assert differences == []
-
-
-def test_the_first_schema_is_the_one_that_is_written_down(tmp_path: Path) -> None:
-    """Data of released versions has this schema: a change is a new revision, never another first one."""
-    database = Database.open(sqlite_in(tmp_path), migrations=MIGRATIONS)
-    with database.read() as tx:
-        found = tx.execute(text("SELECT tbl_name, sql FROM sqlite_schema ORDER BY type DESC, name")).all()
-    ours = metadata.tables.keys() - runtime_tables.metadata.tables.keys()
-    dump = "".join(f"{' '.join(sql.split())};\n" for table, sql in found if sql and table in ours)
-    database.close()
-
-    assert dump == GOLDEN.read_text(), f"if no data has the old schema yet, write this to {GOLDEN.name}:\n{dump}"
+class TestSchema(SchemaContract):
+    migrations = "fivefold_automl.store.migrations"
+    metadata = metadata
+    golden = Path(__file__).parent / "schema_0001.sql"
