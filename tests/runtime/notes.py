@@ -108,9 +108,9 @@ class NotesServicer:
 
     def ListNotes(self, request, context):
         size = paging.size(request.page_size, default=2, largest=3)
-        after = paging.after(request.page_token, paging.query_of(request)) or [""]
-        names = self._store.page(request.prefix, str(after[0]), size + 1, self._authorizer.may_read(notes.c.name))
-        more = paging.token([names[size - 1]], paging.query_of(request)) if len(names) > size else ""
+        (after,) = paging.key_of(request, paging.TEXT) or ("",)
+        names = self._store.page(request.prefix, after, size + 1, self._authorizer.may_read(notes.c.name))
+        more = paging.token_of(request, [names[size - 1]] if len(names) > size else None)
         return pb.ListNotesResponse(notes=[pb.Note(name=name) for name in names[:size]], next_page_token=more)
 
     def WatchNotes(self, request, context) -> Iterator[pb.Note]:

@@ -15,6 +15,8 @@ import threading
 import time
 from dataclasses import replace
 
+import grpc
+
 from fivefold_runtime.clock import Clock
 from fivefold_runtime.errors import FivefoldError
 from fivefold_serving import served
@@ -210,10 +212,13 @@ class Follower:
         entry = self._table.entries.get(model, Entry())
         if entry.live is not None or not entry.refused.keys() >= {version.number for version in versions}:
             return None
-        for version in self._cache.remembered():
-            if version.model == model:
-                return self._loaded(version)
-        return None
+        before = next((version for version in self._cache.remembered() if version.model == model), None)
+        try:
+            return None if before is None else self._loaded(before)
+        except FivefoldError as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return None  # It was deleted meanwhile.
+            raise
 
     def _loaded(self, version: Version) -> Loaded | None:
         """Loads one version; None when it is refused. Raises what makes another try worth while."""
