@@ -18,7 +18,7 @@ lock() { # lock's name, then requirements
             --override requirements/overrides.txt --custom-compile-command "make lock" --output-file "$lock" \
             --no-emit-package fivefold --no-emit-package fivefold-runtime --no-emit-package fivefold-tracking \
             --no-emit-package fivefold-features --no-emit-package fivefold-registry --no-emit-package fivefold-automl \
-            --no-emit-package fivefold-serving >/dev/null
+            --no-emit-package fivefold-serving --no-emit-package fivefold-mlflow >/dev/null
     echo "$lock: $(grep -c '==' "$lock") packages"
 }
 
@@ -30,5 +30,5 @@ lock features "$server" './services/features[postgres,redis]'
 lock registry "$server" './services/registry[postgres]'
 lock automl "$server" './services/automl[postgres]' "$cpu"
 lock serving "$server" './services/serving[postgres]' "$cpu"
-lock dev './clients/python[all]' './runtime[postgres,tracing,testing]' './services/tracking' './services/features[redis]' './services/registry' \
+lock dev './clients/python[all]' './clients/mlflow' './runtime[postgres,tracing,testing]' './services/tracking' './services/features[redis]' './services/registry' \
     './services/automl' './services/serving' "$cpu" '-r requirements/dev.in' '-c requirements/setup.txt' '-c requirements/build.txt'

@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 log=.venv/setup.log
-dists="clients/python runtime services/tracking services/features services/registry services/automl services/serving"
+dists="clients/python clients/mlflow runtime services/tracking services/features services/registry services/automl services/serving"
 
 say() { echo "set-up: $*"; }
 fail() {

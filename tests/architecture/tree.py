@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("tracking", "features", "registry", "automl", "serving")
 SOURCES = {
     "fivefold": ROOT / "clients/python",
+    "fivefold_mlflow": ROOT / "clients/mlflow",
     "fivefold_runtime": ROOT / "runtime",
     **{f"fivefold_{service}": ROOT / "services" / service for service in SERVICES},
 }

@@ -1,0 +1,1 @@
+"""MLflow plugin: tracking, registry and artifacts of Fivefold behind MLflow's own API."""
