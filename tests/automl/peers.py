@@ -99,7 +99,7 @@ class TrackingPeer(tracking_pb2_grpc.TrackingServiceServicer):
         content = b"".join(message.data for message in request_iterator)
         assert hashlib.sha256(content).hexdigest() == header.sha256
         assert len(content) == header.size_bytes
-        self.artifacts[header.run, header.path] = content
+        self.artifacts[header.parent, header.path] = content
         return tracking_pb2.Artifact(path=header.path, size_bytes=len(content), sha256=header.sha256)
 
     def UpdateRun(self, request: Any, context: grpc.ServicerContext) -> tracking_pb2.Run:

@@ -19,7 +19,7 @@ def sha256(data: bytes) -> str:
 
 def upload(run: str, path: str, data: bytes, **header: Any) -> Iterator[pb.UploadArtifactRequest]:
     """Yields the messages of an upload, in pieces of at most 1000 bytes. `header` overrides what is announced."""
-    announced = {"run": run, "path": path, "sha256": sha256(data), "size_bytes": len(data)} | header
+    announced = {"parent": run, "path": path, "sha256": sha256(data), "size_bytes": len(data)} | header
     yield pb.UploadArtifactRequest(header=pb.UploadArtifactRequest.Header(**announced))
     for start in range(0, len(data), 1000):
         yield pb.UploadArtifactRequest(data=data[start : start + 1000])
@@ -54,12 +54,12 @@ class Tracking:
         return self.stub.UploadArtifact(upload(run, path, data, **header))
 
     def download(self, run: str, path: str, offset: int = 0) -> tuple[pb.Artifact, bytes]:
-        first, *rest = self.stub.DownloadArtifact(pb.DownloadArtifactRequest(run=run, path=path, offset=offset))
+        first, *rest = self.stub.DownloadArtifact(pb.DownloadArtifactRequest(parent=run, path=path, offset=offset))
         return first.artifact, b"".join(message.data for message in rest)
 
     def artifacts(self, run: str, path: str = "", **more: Any) -> list[str]:
         """Returns the paths of a listing."""
-        answer = self.stub.ListArtifacts(pb.ListArtifactsRequest(run=run, path=path, **more))
+        answer = self.stub.ListArtifacts(pb.ListArtifactsRequest(parent=run, path=path, **more))
         return [artifact.path for artifact in answer.artifacts]
 
     def metrics(self, run: str) -> Mapping[str, float]:

@@ -214,7 +214,7 @@ class ClientArtifacts:
         with typed():
             answer = self._tracking.stub.ListArtifacts(
                 pb.ListArtifactsRequest(
-                    run=f"runs/{run_id}", path=folder, recursive=recursive, page_size=limit, page_token=token(after)
+                    parent=f"runs/{run_id}", path=folder, recursive=recursive, page_size=limit, page_token=token(after)
                 )
             )
         return Page(tuple(map(artifact, answer.artifacts)), more(answer))

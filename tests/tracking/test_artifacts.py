@@ -47,7 +47,7 @@ def test_bytes_come_back_as_they_went(tracking: Tracking, run: str, size: int) -
     data = noise(size)
     digest = sha256(data)
     pieces = [data[start : start + 1_500_000] for start in range(0, size, 1_500_000)]
-    header = pb.UploadArtifactRequest.Header(run=run, path="a/b", sha256=digest, size_bytes=size)
+    header = pb.UploadArtifactRequest.Header(parent=run, path="a/b", sha256=digest, size_bytes=size)
 
     put = tracking.stub.UploadArtifact(
         iter([pb.UploadArtifactRequest(header=header), *(pb.UploadArtifactRequest(data=piece) for piece in pieces)])
@@ -159,7 +159,7 @@ def test_an_upload_that_its_client_gives_up_leaves_nothing(service: Running, tra
     ids=["none", "data", "data first", "two headers", "late", "gap", "empty"],
 )
 def test_messages_out_of_order_are_refused(tracking: Tracking, run: str, order: str) -> None:
-    header = pb.UploadArtifactRequest.Header(run=run, path="a", sha256=sha256(b"12"), size_bytes=2)
+    header = pb.UploadArtifactRequest.Header(parent=run, path="a", sha256=sha256(b"12"), size_bytes=2)
     kinds = {
         "h": pb.UploadArtifactRequest(header=header),
         "d": pb.UploadArtifactRequest(data=b"1"),

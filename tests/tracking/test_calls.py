@@ -165,10 +165,10 @@ def test_a_name_that_is_no_runs_is_refused_everywhere(tracking: Tracking, name: 
         (stub.LogBatch, pb.LogBatchRequest(run=name), required),
         (stub.LogInputs, pb.LogInputsRequest(run=name, inputs=[pb.DatasetInput(dataset="d", digest="1")]), required),
         (stub.ListMetricPoints, pb.ListMetricPointsRequest(run=name, key="a"), required),
-        (stub.ListArtifacts, pb.ListArtifactsRequest(run=name), required),
+        (stub.ListArtifacts, pb.ListArtifactsRequest(parent=name), required),
         (
             lambda request: list(stub.DownloadArtifact(request)),
-            pb.DownloadArtifactRequest(run=name, path="a"),
+            pb.DownloadArtifactRequest(parent=name, path="a"),
             required,
         ),
     ]

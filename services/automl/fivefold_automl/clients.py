@@ -74,7 +74,7 @@ class Tracking:
     def upload(self, run: str, path: str, content: bytes) -> None:
         """Stores a file among a run's artifacts."""
         header = tracking_pb2.UploadArtifactRequest.Header(
-            run=run, path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
+            parent=run, path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
         )
 
         def messages() -> Iterator[tracking_pb2.UploadArtifactRequest]:

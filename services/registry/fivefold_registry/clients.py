@@ -61,7 +61,7 @@ class Tracking:
         Raises SourceInvalid when there are none or too many, or the source is not a folder; Unavailable.
         """
         found: list[FileRecord] = []
-        request = pb.ListArtifactsRequest(run=source.run, path=source.path, recursive=True, page_size=_PAGE)
+        request = pb.ListArtifactsRequest(parent=source.run, path=source.path, recursive=True, page_size=_PAGE)
         while True:
             try:
                 with passed_on(_SERVICE):
@@ -85,7 +85,7 @@ class Tracking:
     def bytes_of(self, source: Source, path: str) -> Iterator[bytes]:
         """Yields a file's bytes in order. Raises FileGone, Unavailable."""
         whole = f"{source.path}/{path}" if source.path else path
-        request = pb.DownloadArtifactRequest(run=source.run, path=whole)
+        request = pb.DownloadArtifactRequest(parent=source.run, path=whole)
         try:
             with passed_on(_SERVICE):
                 for part in self._fetching.DownloadArtifact(request, timeout=_STREAM_SECONDS):

@@ -133,7 +133,7 @@ class TrackingServicer:
     def ListArtifacts(self, request, context):
         size = paging.size(request.page_size, default=1000, largest=10_000)
         page = self._artifacts.list(
-            names.run_id(request.run, "run"),
+            names.run_id(request.parent, "parent"),
             paths.check_folder(request.path),
             recursive=request.recursive,
             after=paging.key_of(request, paging.TEXT),
@@ -147,7 +147,7 @@ class TrackingServicer:
         return wire.of_artifact(transfer.receive(self._artifacts, self._objects, request_iterator, self._now()))
 
     def DownloadArtifact(self, request, context):
-        file = self._artifacts.get(names.run_id(request.run, "run"), paths.check_file(request.path))
+        file = self._artifacts.get(names.run_id(request.parent, "parent"), paths.check_file(request.path))
         data = transfer.send(self._objects, file, request.offset)
         yield pb.DownloadArtifactResponse(artifact=wire.of_artifact(file))
         for chunk in data:

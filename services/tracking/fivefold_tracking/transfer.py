@@ -47,7 +47,7 @@ def receive(
     Raises StreamOrder, NameInvalid, DigestMismatch, RunDeleted, PathTaken, with nothing entered.
     """
     header = header_of(requests)
-    run, path = names.run_id(header.run, "header.run"), paths.check_file(header.path, "header.path")
+    run, path = names.run_id(header.parent, "header.parent"), paths.check_file(header.path, "header.path")
     store.check_writable(run)
     data = measured(data_of(requests), header.size_bytes)
     if store.is_stored(header.sha256):

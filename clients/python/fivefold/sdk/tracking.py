@@ -314,7 +314,7 @@ class Tracking:
 
     def list_artifacts(self, run: str, path: str = "", *, recursive: bool = False) -> Listing[Artifact]:
         """Lists the files and folders below a folder of a run's artifacts; `recursive`: all files below it."""
-        request = pb.ListArtifactsRequest(run=full("runs", run), path=path, recursive=recursive)
+        request = pb.ListArtifactsRequest(parent=full("runs", run), path=path, recursive=recursive)
         return listing(Artifact, self._transport.pages(self._stub.ListArtifacts, request, "artifacts"))
 
     def upload(self, run: str, local: str | os.PathLike[str], path: str = "") -> list[Artifact]:
@@ -325,7 +325,7 @@ class Tracking:
         stored = []
         for file in files.outgoing(local, path):
             header = pb.UploadArtifactRequest.Header(
-                run=full("runs", run), path=file.path, sha256=file.sha256, size_bytes=file.size_bytes
+                parent=full("runs", run), path=file.path, sha256=file.sha256, size_bytes=file.size_bytes
             )
             stored.append(Artifact.of(self._transport.send(self._stub.UploadArtifact, _upload(header, file))))
         return stored
@@ -346,7 +346,7 @@ class Tracking:
         return target
 
     def _fetch(self, run: str, path: str, offset: int) -> Iterator[Any]:
-        request = pb.DownloadArtifactRequest(run=run, path=path, offset=offset)
+        request = pb.DownloadArtifactRequest(parent=run, path=path, offset=offset)
         for part in self._transport.receive(self._stub.DownloadArtifact, request):
             yield part.data if part.WhichOneof("part") == "data" else part.artifact
 
