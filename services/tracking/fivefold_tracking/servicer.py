@@ -18,9 +18,10 @@ from fivefold_tracking import names, pages, paths, transfer, wire
 from fivefold_tracking.lifecycle import DisplayNameTaken
 from fivefold_tracking.store.records import ExperimentRecord
 from fivefold_tracking.store.sql import Store
+from fivefold_tracking.unfinished import Unfinished
 
 
-class TrackingServicer:
+class TrackingServicer(Unfinished):
     """Serves fivefold.tracking.v1."""
 
     def __init__(self, database: Database, store: Store, objects: Objects, authorizer: Authorizer) -> None:
