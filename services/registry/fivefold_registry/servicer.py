@@ -21,6 +21,7 @@ from fivefold_registry.names import ModelName, RequestName, VersionName
 from fivefold_registry.orphans import Orphans
 from fivefold_registry.store.records import ModelChange, Move, VersionChange, VersionDraft, VersionStatus
 from fivefold_registry.store.sql import Store
+from fivefold_registry.unfinished import Unfinished
 from fivefold_registry.watch import Watching
 from fivefold_runtime import paging
 from fivefold_runtime.calls import caller
@@ -39,7 +40,7 @@ _PAGE, _LARGEST_PAGE = 100, 1_000
 Context = grpc.ServicerContext
 
 
-class RegistryServicer:
+class RegistryServicer(Unfinished):
     """All methods of the service."""
 
     def __init__(
