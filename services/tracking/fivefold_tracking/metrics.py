@@ -13,12 +13,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point. `value` may be NaN or infinite, `time` is microseconds since 1970, `step` may be negative."""
+    """One point. `value` may be NaN or infinite, `time` is microseconds since 1970, `step` may be negative.
+
+    model             the logged model that it was measured on, "" for none; its latest point is kept with the model too
+    dataset, digest   what it was measured on, "" where not said; kept with the logged model only
+    """
 
     key: str
     value: float
     time: int
     step: int
+    model: str = ""
+    dataset: str = ""
+    digest: str = ""
 
 
 def rank(point: Point) -> tuple[int, int, bool, float]:
