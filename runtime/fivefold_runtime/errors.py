@@ -43,6 +43,7 @@ class FivefoldError(Exception):
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
     reason: ClassVar[str] = ""
+    multiline: ClassVar[bool] = False  # whether line ends in the message are the code's own and stay
 
     def __init__(
         self,
@@ -78,7 +79,9 @@ class FivefoldError(Exception):
             delay = duration_pb2.Duration()
             delay.FromNanoseconds(int(self.retry_after * 1e9))
             details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-        return status_pb2.Status(code=self.code.value[0], message=_clean(self.message, _MAX_MESSAGE), details=details)
+        lines = self.message.split("\n") if self.multiline else [self.message]
+        shown = "\n".join(_clean(line, _MAX_MESSAGE // len(lines)) for line in lines)
+        return status_pb2.Status(code=self.code.value[0], message=shown, details=details)
 
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
         """Returns the trailing metadata that carries `status()`."""
