@@ -26,6 +26,7 @@ _REFETCH = 10.0  # seconds between two reads of a JWKS URL at the least
 _MAX_AGE = 3600.0  # seconds after which a JWKS URL is read again, so that a withdrawn key stops counting
 _MAX_JWKS = 1 << 20  # bytes
 _MAX_TOKEN = 16 * 1024  # bytes
+_MAX_EMAIL = 254  # characters
 
 
 class TokenMissing(Unauthenticated):
@@ -42,11 +43,15 @@ class TokenInvalid(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `token` is what they sent, so that a call on their behalf can carry it on; "" when there is none."""
+    """Who calls. `token` is what they sent, so that a call on their behalf can carry it on; "" when there is none.
+
+    email  the token's claim of that name; "" without one, or when its issuer says that it is not verified
+    """
 
     subject: str
     groups: frozenset[str] = frozenset()
     token: str = field(default="", repr=False)
+    email: str = field(default="", repr=False)
 
     def names(self) -> tuple[str, ...]:
         """Returns the principals that grants may name for this caller: the subject and `group:NAME` for each group."""
@@ -104,7 +109,7 @@ class Verifier:
             raise TokenInvalid("the token's `sub` must be 1 to 256 characters that do not begin with group:")
         if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
             raise TokenInvalid("the token's `groups` must be a list of texts")
-        return Principal(subject, frozenset(groups), token)
+        return Principal(subject, frozenset(groups), token, _email(claims))
 
     def _claims(self, token: str) -> dict[str, object]:
         jwt = self._jwt
@@ -242,6 +247,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         return None
+
+
+def _email(claims: Mapping[str, object]) -> str:
+    email = claims.get("email")
+    if not isinstance(email, str) or len(email) > _MAX_EMAIL or claims.get("email_verified") is False:
+        return ""
+    return email
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
