@@ -20,8 +20,10 @@ _REVISION = re.compile(r"(\d{4})_[a-z0-9_]+\.py")
 _LOCK = 0x66697665  # PostgreSQL advisory lock of upgrades: "five"
 
 
-def upgrade(engine: Engine, package: str) -> None:
+def upgrade(engine: Engine, package: str, *, until: str = "head") -> None:
     """Runs the missing migrations. Two servers that start at once do so one after the other.
+
+    until  the last one to run, for a database as an older version left it
 
     Raises StartError when the database has a revision that this code does not know.
     """
@@ -30,7 +32,7 @@ def upgrade(engine: Engine, package: str) -> None:
     with writing.connect() as connection:
         present = _present(connection)
     _refuse_unknown(present, known, package)
-    if present == known[-1]:
+    if present in (known[-1], until):
         return
     with writing.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
@@ -39,18 +41,18 @@ def upgrade(engine: Engine, package: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         present = _present(connection)
         _refuse_unknown(present, known, package)
-        if present != known[-1]:
-            _run(connection, folder)
+        if present not in (known[-1], until):
+            _run(connection, folder, until)
 
 
-def _run(connection: Connection, folder: Path) -> None:
+def _run(connection: Connection, folder: Path, until: str) -> None:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory(str(folder), version_locations=[str(folder)])
     with EnvironmentContext(
-        Config(), scripts, fn=lambda revision, _: scripts._upgrade_revs("head", revision)
+        Config(), scripts, fn=lambda revision, _: scripts._upgrade_revs(until, revision)
     ) as environment:
         environment.configure(connection=connection, transactional_ddl=True, render_as_batch=True)
         environment.run_migrations()
