@@ -29,6 +29,11 @@ metadata = MetaData()
 _Text = Text(collation="C").with_variant(Text(), "sqlite")
 _Id = String(32, collation="C").with_variant(String(32), "sqlite")
 _ACTIVE = text("deleted IS NULL")
+_DELETED = text("deleted IS NOT NULL")
+# A value may be longer than PostgreSQL lets into an index: short ones have one index, the rare long ones another.
+SHORT = text("length(value) <= 500")
+LONG = text("length(value) > 500")
+_NUMBER = text("number IS NOT NULL")
 
 experiments = Table(
     "experiments",
@@ -73,6 +78,11 @@ runs = Table(
     Column("revision", Integer, nullable=False),
     # SearchRuns by start time
     Index("runs_by_start", "experiment", "started", "id"),
+    # SearchRuns by these attributes
+    Index("runs_by_status", "experiment", "status", "id"),
+    Index("runs_by_display_name", "experiment", "display_name", "id"),
+    # SearchRuns without deleted ones, UndeleteRuns, PurgeRuns
+    Index("runs_deleted", "experiment", "deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
     # SearchRuns of one parent
     Index("runs_by_parent", "parent", sqlite_where=text("parent <> ''"), postgresql_where=text("parent <> ''")),
 )
@@ -84,8 +94,11 @@ params = Table(
     Column("key", _Text, primary_key=True),
     Column("value", _Text, nullable=False),
     Column("experiment", BigInteger, nullable=False),
-    # SearchRuns by params.KEY; a value may be longer than PostgreSQL lets into an index.
-    Index("params_by_key", "experiment", "key", "run"),
+    Column("number", Double),  # what the value is as a number, where it is one
+    # SearchRuns by params.KEY
+    Index("params_by_value", "experiment", "key", "value", "run", sqlite_where=SHORT, postgresql_where=SHORT),
+    Index("params_long", "experiment", "key", "run", sqlite_where=LONG, postgresql_where=LONG),
+    Index("params_by_number", "experiment", "key", "number", "run", sqlite_where=_NUMBER, postgresql_where=_NUMBER),
     sqlite_with_rowid=False,
 )
 
@@ -95,6 +108,10 @@ tags = Table(
     Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("key", _Text, primary_key=True),
     Column("value", _Text, nullable=False),
+    Column("experiment", BigInteger, nullable=False),
+    # SearchRuns by tags.KEY
+    Index("tags_by_value", "experiment", "key", "value", "run", sqlite_where=SHORT, postgresql_where=SHORT),
+    Index("tags_long", "experiment", "key", "run", sqlite_where=LONG, postgresql_where=LONG),
     sqlite_with_rowid=False,
 )
 
