@@ -12,6 +12,7 @@ from sqlalchemy import insert as plain_insert
 
 from fivefold_tracking.keys import check_unchanged
 from fivefold_tracking.metrics import Point, by_key, latest
+from fivefold_tracking.params import number_of
 from fivefold_tracking.store import tables
 from fivefold_tracking.store.loading import number, stored
 from fivefold_tracking.store.records import Batch, InputRecord, Key, Page
@@ -21,7 +22,7 @@ from fivefold_tracking.store.upsert import insert, put_tags
 def log(tx: Connection, run: str, experiment: int, batch: Batch) -> None:
     """Writes a batch of a run. Raises ParamChanged."""
     _log_params(tx, run, experiment, batch.params)
-    put_tags(tx, tables.tags, {"run": run}, batch.tags)
+    put_tags(tx, tables.tags, {"run": run, "experiment": experiment}, batch.tags)
     _log_points(tx, run, experiment, by_key(batch.points))
 
 
@@ -35,7 +36,7 @@ def _log_params(tx: Connection, run: str, experiment: int, given: Mapping[str, s
     for key, value in there.items():
         check_unchanged(key, value, given[key])
     new = [
-        {"run": run, "key": key, "value": value, "experiment": experiment}
+        {"run": run, "key": key, "value": value, "experiment": experiment, "number": number_of(value)}
         for key, value in given.items()
         if key not in there
     ]
