@@ -21,6 +21,15 @@ class RunStatus(StrEnum):
     KILLED = "KILLED"
 
 
+class View(StrEnum):
+    """Which of the active and the deleted."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+    ALL = "ALL"
+
+
+PURGED = -1  # as the time of a deletion: gone for everyone; its rows are still being removed
 ENDED = frozenset({RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED})
 
 
@@ -46,6 +55,11 @@ class DisplayNameTaken(AlreadyExists):
 
 class EtagMismatch(Aborted):
     """Someone wrote since the etag was read."""
+
+
+def is_purged(deleted: int | None) -> bool:
+    """Says whether what has this time of deletion is there for nobody any more."""
+    return deleted is not None and deleted < 0
 
 
 def end_time(status: RunStatus, current: int | None, given: int | None, now: int) -> int | None:
