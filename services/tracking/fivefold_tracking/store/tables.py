@@ -141,7 +141,19 @@ points = Table(
     Column("time", BigInteger, nullable=False),
     Column("place", BigInteger, nullable=False),  # in the order of logging, from 1
     Column("value", Double),
-    PrimaryKeyConstraint("metric", "step", "time", "place"),  # ListMetricPoints
+    PrimaryKeyConstraint("metric", "step", "time", "place"),  # ListMetricPoints, SampleMetrics
+    # WatchMetrics
+    Index("points_by_place", "metric", "place"),
+    sqlite_with_rowid=False,
+)
+
+# How far each stream of points is on disk: written together with the points.
+streams = Table(
+    "streams",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", _Text, primary_key=True),
+    Column("acknowledged", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
