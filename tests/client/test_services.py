@@ -258,4 +258,9 @@ def test_records_print_what_is_set_and_nothing_else(client: Client) -> None:
     assert repr(made).startswith("Model(name='models/sdk-print', description='a <b>model</b>'")
     assert "etag" not in repr(made)
     assert "&lt;b&gt;" in made._repr_html_()
-    assert made.to_dict()["policy"] == {"one_production": False, "stepwise": False, "no_self_approval": False}
+    assert made.to_dict()["policy"] == {
+        "one_production": False,
+        "stepwise": False,
+        "no_self_approval": False,
+        "stage_names": {},
+    }

@@ -72,7 +72,7 @@ class Client:
         """Registered models, versions, stages."""
         from fivefold.sdk.registry import Registry
 
-        return Registry(self._transports["registry"])
+        return Registry(self._transports["registry"], lambda: self.tracking)
 
     @cached_property
     def automl(self) -> AutoML:

@@ -3,6 +3,8 @@
 Only the form is completed here; the services check the rest.
 """
 
+from dataclasses import dataclass
+
 from fivefold.sdk.errors import InvalidArgument
 
 
@@ -26,6 +28,50 @@ def version(name: str, number: int | None = None) -> str:
     if not model or not last.isascii() or not last.isdigit():
         raise _invalid(name, "models/MODEL/versions/NUMBER or MODEL/NUMBER")
     return f"models/{model}/versions/{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A version as it was named: by exactly one of number, alias and stage. `stage` may be "latest", too."""
+
+    model: str
+    number: int | None = None
+    alias: str = ""
+    stage: str = ""
+
+
+def reference(name: str, number: int | None = None) -> Reference:
+    """Reads "churn/3", "churn@champion", "churn/Production" or "churn/latest", and their full forms, such as
+    "models/churn/versions/3", "models/churn/aliases/champion" and MLflow's "models:/churn@champion".
+
+    Raises InvalidArgument when no version is named.
+    """
+    if number is not None:
+        return Reference(full("models", name), number=number)
+    text = name.removeprefix("models:/").removeprefix("models/") if isinstance(name, str) else ""
+    model, slash, rest = text.partition("/")
+    if rest.startswith("aliases/") and model:
+        return Reference(f"models/{model}", alias=rest.removeprefix("aliases/"))
+    if model and rest:
+        last = rest.removeprefix("versions/")
+        if last.isascii() and last.isdigit():
+            return Reference(f"models/{model}", number=int(last))
+        if last == rest:
+            return Reference(f"models/{model}", stage=rest)
+    model, _, alias = text.rpartition("@")
+    if not slash and model and alias:
+        return Reference(f"models/{model}", alias=alias)
+    raise _invalid(name, "MODEL/NUMBER, MODEL@ALIAS or MODEL/STAGE")
+
+
+def below(collection: str, name: str) -> str:
+    """Returns "models/churn/versions/3/requests/7" for that itself and for "churn/3/7". Raises InvalidArgument."""
+    parts = name.removeprefix("models/").split("/") if isinstance(name, str) else []
+    if len(parts) == 5 and parts[1] == "versions" and parts[3] == collection:
+        parts = parts[::2]
+    if len(parts) != 3 or not all(parts) or not all(part.isascii() and part.isdigit() for part in parts[1:]):
+        raise _invalid(name, f"models/MODEL/versions/NUMBER/{collection}/NUMBER or MODEL/NUMBER/NUMBER")
+    return f"models/{parts[0]}/versions/{parts[1]}/{collection}/{parts[2]}"
 
 
 def model_or_version(name: str) -> str:
