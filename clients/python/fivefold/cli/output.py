@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
+from unicodedata import combining, east_asian_width
 
 import click
 
 from fivefold.cli.failures import Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Shown as \xNN: what others wrote must not steer a reader's terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def formats(*more: str) -> Callable[[F], F]:
@@ -27,10 +32,11 @@ listed = formats("json", "yaml", "csv")
 shown = formats("json", "yaml")
 
 
-def show(data: Any, output: str, columns: Sequence[str] = ()) -> None:
+def show(data: Any, output: str, columns: Sequence[str] = (), empty: str = "nothing to show") -> None:
     """Prints one dict or a list of dicts.
 
     columns  of a list, the ones that a table and CSV have; empty: all
+    empty    what is said on stderr instead of a table without rows: best, the command that changes it
     """
     if output == "json":
         json.dump(_plain(data), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
@@ -42,7 +48,12 @@ def show(data: Any, output: str, columns: Sequence[str] = ()) -> None:
     else:
         rows = list(data)
         names = list(columns or (rows[0] if rows else ()))
-        (_csv if output == "csv" else _table)(rows, names)
+        if output == "csv":
+            _csv(rows, names)
+        elif rows:
+            _table(rows, names)
+        else:
+            click.echo(empty, err=True)
 
 
 def text(value: Any) -> str:
@@ -61,14 +72,18 @@ def text(value: Any) -> str:
         return ", ".join(f"{key}={text(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value))
-    return str(value)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+
+
+def width(line: str) -> int:
+    """Returns how many columns of a terminal a line takes: two for each wide character, none for what combines."""
+    if line.isascii():
+        return len(line)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in line)
 
 
 def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
-    body = [[text(row.get(name)) for name in names] for row in rows]
-    if not body:
-        click.echo("nothing to show", err=True)
-        return
+    body = [[" ".join(text(row.get(name)).splitlines()) for name in names] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -87,20 +102,24 @@ def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
 def _aligned(names: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """Returns the lines of a plain table with a header."""
     lines = [[name.replace("_", " ").upper() for name in names], *body]
-    widths = [max(len(cells[place]) for cells in lines) for place in range(len(names))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in lines]
+    widths = [max(width(cells[place]) for cells in lines) for place in range(len(names))]
+    return [
+        "  ".join(cell + " " * (room - width(cell)) for cell, room in zip(cells, widths, strict=True)).rstrip()
+        for cells in lines
+    ]
 
 
 def _card(data: Mapping[str, Any], indent: str = "") -> None:
     """Prints one thing: a line for each field that is set, what is nested below it, lists of things as tables."""
     fields = {name: value for name, value in data.items() if _is_set(value) and name != "etag"}
-    width = max(map(len, fields), default=0)
+    room = max(map(len, fields), default=0)
     for name, value in fields.items():
-        label = indent + name.replace("_", " ").ljust(width)
+        label = indent + name.replace("_", " ").ljust(room)
         if isinstance(value, list) and isinstance(value[0], Mapping):
             print(label.rstrip())
             names = [key for key in value[0] if _is_column([item[key] for item in value]) and key != "etag"]
-            for line in _aligned(names, [[text(item[key]) for key in names] for item in value]):
+            cells = [[" ".join(text(item[key]).splitlines()) for key in names] for item in value]
+            for line in _aligned(names, cells):
                 print(f"{indent}  {line}")
         elif isinstance(value, Mapping) and (len(text(value)) > 80 or any(isinstance(v, list) for v in value.values())):
             print(label.rstrip())
