@@ -43,11 +43,12 @@ def crowd(count: int, maker: Maker, *arguments: Any, environment: dict[str, str]
         ours, theirs = spawning.Pipe()
         process = spawning.Process(target=_work, args=(theirs, maker, arguments, environment or {}), daemon=True)
         process.start()
+        theirs.close()  # so that the pipe ends with the process
         pipes.append(ours)
         processes.append(process)
     try:
         for pipe in pipes:
-            pipe.recv()  # ready
+            pipe.recv()  # "ready"; EOFError when the process has failed
         yield Crowd(pipes)
     finally:
         for pipe, process in zip(pipes, processes, strict=True):

@@ -22,7 +22,7 @@ def client_of(side: str, address: str) -> Any:
     """Returns an MlflowClient, or our SDK's client of tracking."""
     os.environ.update(environment(address))
     if side == SDK:
-        return fivefold.connect("127.0.0.1:1").tracking  # the address above wins
+        return fivefold.connect().tracking
     from mlflow import MlflowClient
 
     return MlflowClient("fivefold://127.0.0.1:1" if side == PLUGIN else f"http://{address}")
@@ -32,7 +32,7 @@ def creating(side: str, address: str, experiment: str) -> Callable[[int], Any]:
     """One operation: a new run."""
     client = client_of(side, address)
     if side == SDK:
-        return lambda number: client.create_run(experiment, display_name=f"run {number}").name
+        return lambda number: client.create_run(experiment, name=f"run {number}").name
     return lambda number: (
         client.create_run(experiment.removeprefix("experiments/"), run_name=f"run {number}").info.run_id
     )
