@@ -53,7 +53,7 @@ def shared_postgres(postgres_server: str) -> Iterator[Database]:  # noqa: F811
 def empty_postgres(shared_postgres: Database) -> Database:
     tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
     with shared_postgres.write() as tx:
-        tx.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+        tx.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
     return shared_postgres
 
 

@@ -10,6 +10,8 @@ import grpc
 import pytest
 
 from fivefold.registry.v1 import registry_pb2 as pb
+from fivefold_registry import searches
+from fivefold_registry.chain import Chain
 from fivefold_registry.lifecycle import Actor, Policy, Stage
 from fivefold_registry.names import ModelName, RequestName, VersionName
 from fivefold_registry.store.records import Lineage, ModelChange, Move, VersionDraft
@@ -18,10 +20,14 @@ from fivefold_runtime import errors
 from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.levels import Level
 from fivefold_runtime.outbox import Outbox
+from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.settings import ServerConfig
 from fivefold_runtime.sql import Database
 from tests.registry.client import Registry, told
 
 STAGES = {stage: pb.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
+EVERYTHING = Authorizer(ServerConfig(), None)  # authentication is off
+KEY = b"k" * 32  # of the chain of activities
 ADA = Actor("local", Level.CAN_MANAGE)
 
 
@@ -62,7 +68,7 @@ class StoreDriver:
 
     def __init__(self, database: Database) -> None:
         self.outbox = Outbox(database)
-        self.store = Store.over(database, self.outbox)
+        self.store = Store.over(database, self.outbox, Chain(KEY))
 
     def model(self, id: str = "churn", **policy: bool) -> None:
         self.store.models.create(id, ModelChange(policy=Policy(**policy)), "local")
@@ -100,6 +106,10 @@ class StoreDriver:
 
     def stage(self, name: str) -> Stage:
         return self.store.versions.get(VersionName.parse(name)).stage
+
+    def in_stage(self, stage: Stage, id: str = "churn") -> list[int]:
+        search = searches.of_versions("", "", frozenset({stage}), one_model=True)
+        return [one.number for one in self.store.versions.list(ModelName(id), search, None, 100, EVERYTHING)]
 
     def etag(self, name: str) -> str:
         return self.store.versions.get(VersionName.parse(name)).etag

@@ -25,7 +25,7 @@ class TestSchema(SchemaContract):
 @pytest.mark.parametrize(
     ("read", "index"),
     [
-        (lambda d: d.store.versions.list(ModelName("churn"), [Stage.PRODUCTION], None, 9), "versions_by_stage"),
+        (lambda d: d.in_stage(Stage.PRODUCTION), "versions_by_stage"),
         (lambda d: d.store.requests.list("churn", 1, True, None, 9), "requests_by_version"),
         (lambda d: d.store.journal.activities("churn", 1, 0, 9), "activities_by_version"),
         (lambda d: d.store.versions.pending(), "versions_pending"),

@@ -115,8 +115,9 @@ def test_an_event_that_commits_late_is_not_stepped_over(empty_postgres: Database
 
 def test_two_replicas_show_one_order(empty_postgres: Database, data: Path, tmp_path: Path, sources: Sources) -> None:
     url = url_of(empty_postgres)
-    one = Config(data=str(data), store_url=url, tracking=sources.address)
-    two = Config(data=str(tmp_path / "two"), store_url=url, tracking=sources.address)
+    key = "the same for all replicas, and secret"
+    one = Config(data=str(data), store_url=url, tracking=sources.address, activity_key=key)
+    two = Config(data=str(tmp_path / "two"), store_url=url, tracking=sources.address, activity_key=key)
     with serve(build, one) as first, serve(build, two) as second:
         left, right = Registry(first.channel, sources.model), Registry(second.channel, sources.model)
         left.model()

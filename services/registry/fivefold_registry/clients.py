@@ -7,6 +7,7 @@ registry's identity when it has one, since a long copy may outlive the caller's 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import grpc
 
@@ -46,12 +47,31 @@ class Tracking:
             opened.close()
 
     def run(self, source: Source) -> RunFacts:
-        """Returns what the source's run knows. Raises SourceInvalid when the caller cannot read it, Unavailable."""
+        """Returns what the source's run knows, and its logged model where it is one's.
+
+        Raises SourceInvalid when the caller cannot read them, Unavailable.
+        """
         try:
             with passed_on(_SERVICE):
-                run = self._asking.GetRun(pb.GetRunRequest(name=source.run))
+                if not source.logged_model:
+                    return self._facts(source.parent)
+                model = self._asking.GetLoggedModel(pb.GetLoggedModelRequest(name=source.logged_model))
         except FivefoldError as error:
             raise _as_source(error, source) from None
+        known = RunFacts("", model.experiment, dict(model.tags), logged_model=model.name)
+        if not model.source_run:
+            return known
+        try:
+            with passed_on(_SERVICE):
+                run = self._facts(model.source_run)
+        except FivefoldError as error:
+            if error.code in _NOT_THERE:  # Purged, say: the logged model outlives its run.
+                return replace(known, name=model.source_run)
+            raise
+        return replace(run, tags={**run.tags, **known.tags}, logged_model=model.name)
+
+    def _facts(self, name: str) -> RunFacts:
+        run = self._asking.GetRun(pb.GetRunRequest(name=name))
         inputs = tuple((dataset.source_type, dataset.source) for dataset in run.inputs)
         return RunFacts(run.name, run.experiment, dict(run.tags), inputs)
 
@@ -61,7 +81,7 @@ class Tracking:
         Raises SourceInvalid when there are none or too many, or the source is not a folder; Unavailable.
         """
         found: list[FileRecord] = []
-        request = pb.ListArtifactsRequest(parent=source.run, path=source.path, recursive=True, page_size=_PAGE)
+        request = pb.ListArtifactsRequest(parent=source.parent, path=source.path, recursive=True, page_size=_PAGE)
         while True:
             try:
                 with passed_on(_SERVICE):
@@ -85,7 +105,7 @@ class Tracking:
     def bytes_of(self, source: Source, path: str) -> Iterator[bytes]:
         """Yields a file's bytes in order. Raises FileGone, Unavailable."""
         whole = f"{source.path}/{path}" if source.path else path
-        request = pb.DownloadArtifactRequest(parent=source.run, path=whole)
+        request = pb.DownloadArtifactRequest(parent=source.parent, path=whole)
         try:
             with passed_on(_SERVICE):
                 for part in self._fetching.DownloadArtifact(request, timeout=_STREAM_SECONDS):

@@ -19,7 +19,7 @@ from fivefold_registry.clients import FileGone, Tracking
 from fivefold_registry.lineage import RunFacts, complete
 from fivefold_registry.names import ModelName
 from fivefold_registry.package import Package
-from fivefold_registry.sources import Source
+from fivefold_registry.sources import Source, check_one
 from fivefold_registry.store.records import FileRecord, VersionDraft, VersionRecord, VersionStatus
 from fivefold_registry.store.sql import Store
 from fivefold_registry.store.versions import CopyLost
@@ -66,6 +66,9 @@ class Copier:
         Raises SourceInvalid and TooManyCopies with no version made; Unavailable, StorageFull and DeadlineExceeded
         with a FAILED one.
         """
+        check_one(draft.source, draft.external_uri)
+        if draft.external_uri:
+            return self._database.run(lambda _: self._elsewhere(model, draft, user))
         source = Source.parse(draft.source)
         draft = replace(draft, source=str(source))
         with self._place():
@@ -89,6 +92,13 @@ class Copier:
             except BaseException as error:
                 self._fail(version, error.message if isinstance(error, FivefoldError) else "internal error")
                 raise
+
+    def _elsewhere(self, model: ModelName, draft: VersionDraft, user: str) -> VersionRecord:
+        """Makes a version that has no files here."""
+        version = self._store.versions.reserve(model, draft, user)
+        if version.status is VersionStatus.READY:
+            return version
+        return self._store.versions.finish(version, "", draft.lineage, None)
 
     def _reserve(self, model: ModelName, draft: VersionDraft, user: str) -> VersionRecord:
         return self._database.run(lambda _: self._store.versions.reserve(model, draft, user))

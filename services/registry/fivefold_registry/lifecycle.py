@@ -6,7 +6,7 @@ Pure: facts in tables, no store, no clock. A test walks every pair of stages thr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fivefold_runtime.errors import FailedPrecondition, InvalidArgument, PermissionDenied
@@ -24,11 +24,12 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules that a model's owner chooses; the default allows any move."""
+    """Rules that a model's owner chooses; the default allows any move. `names` are own names of stages."""
 
     one_production: bool = False
     stepwise: bool = False
     no_self_approval: bool = False
+    names: Mapping[Stage, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class VersionNotReady(FailedPrecondition):
     """The version is PENDING or FAILED."""
 
     reason = "VERSION_NOT_READY"
+
+
+class VersionInUse(FailedPrecondition):
+    """A version in Staging or Production stands in the way."""
+
+    reason = "VERSION_IN_USE"
 
 
 class NothingToRollBack(FailedPrecondition):

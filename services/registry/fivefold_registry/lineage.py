@@ -21,12 +21,17 @@ _JOB = re.compile(r"jobs/[^/\0]{1,59}")
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a version's run knows: `inputs` are (source type, source) of its datasets, in order."""
+    """What a version's run knows: `inputs` are (source type, source) of its datasets, in order.
+
+    name          "" for a logged model whose run is not known
+    logged_model  name of the one that the version is made from, "" for a run's own artifacts
+    """
 
     name: str
     experiment: str
     tags: Mapping[str, str]
     inputs: tuple[tuple[str, str], ...] = ()
+    logged_model: str = ""
 
 
 def complete(given: Lineage, package: Package | None, run: RunFacts) -> Lineage:
@@ -40,6 +45,7 @@ def complete(given: Lineage, package: Package | None, run: RunFacts) -> Lineage:
             training_set=given.training_set or package.training_set,
             feature_spec=given.feature_spec or package.feature_spec,
         )
+    given = replace(given, logged_model=given.logged_model or run.logged_model)
     if given.run not in ("", run.name):
         return given
     datasets = [source for kind, source in run.inputs if kind == TRAINING_SET_INPUT]

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 
 from fivefold.registry.v1 import registry_pb2 as pb
-from fivefold_registry import names, wire
+from fivefold_registry import searches, wire
+from fivefold_registry.conversation import LARGEST_PAGE, PAGE, Context, Conversation
 from fivefold_registry.copying import Copier, key_of
-from fivefold_registry.lifecycle import Actor, VersionNotReady
-from fivefold_registry.names import ModelName, RequestName, VersionName
+from fivefold_registry.lifecycle import VersionNotReady
+from fivefold_registry.names import ALL, AliasName, ModelName, VersionName, new_model, version_or_alias
 from fivefold_registry.orphans import Orphans
 from fivefold_registry.store.records import ModelChange, Move, VersionChange, VersionDraft, VersionStatus
 from fivefold_registry.store.sql import Store
-from fivefold_registry.unfinished import Unfinished
 from fivefold_registry.watch import Watching
 from fivefold_runtime import paging
 from fivefold_runtime.calls import caller
 from fivefold_runtime.errors import AlreadyExists, NotFound
 from fivefold_runtime.levels import Level
-from fivefold_runtime.masks import chosen
+from fivefold_runtime.masks import chosen, entries
 from fivefold_runtime.mutation import mutation, once
 from fivefold_runtime.names import check_path
 from fivefold_runtime.objects import Objects
@@ -35,13 +35,10 @@ from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
 
 SERVICE = "fivefold.registry.v1.RegistryService"
-_PAGE, _LARGEST_PAGE = 100, 1_000
-
-Context = grpc.ServicerContext
 
 
-class RegistryServicer(Unfinished):
-    """All methods of the service."""
+class RegistryServicer(Conversation):
+    """All methods of the service: models, versions and stages here, what is said about them in Conversation."""
 
     def __init__(
         self,
@@ -53,20 +50,18 @@ class RegistryServicer(Unfinished):
         watching: Watching,
         authorizer: Authorizer,
     ) -> None:
-        self.database = database  # `mutation` looks for it here
-        self._store = store
+        super().__init__(database, store, authorizer)
         self._objects = objects
         self._copier = copier
         self._orphans = orphans
         self._watching = watching
-        self._authorizer = authorizer
 
     # Models
 
     @mutation
     def CreateModel(self, request: pb.CreateModelRequest, context: Context) -> pb.Model:
         asked = request.model
-        name = ModelName.parse(asked.name, "model.name")
+        name = new_model(asked.name, "model.name")
         first = ModelChange(description=asked.description, tags=asked.tags, policy=wire.policy_of(asked.policy))
         try:
             return wire.model(self._store.models.create(name.model, first, caller().subject))
@@ -79,34 +74,56 @@ class RegistryServicer(Unfinished):
         return wire.model(self._store.models.get(ModelName.parse(request.name)))
 
     def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
-        (after,) = paging.key_of(request, paging.TEXT) or ("",)
-        found = self._store.models.list(after, size + 1, self._authorizer)
-        more = paging.token_of(request, [found[size - 1].model] if len(found) > size else None)
+        size = paging.size(request.page_size, PAGE, LARGEST_PAGE)
+        search = searches.of_models(request.filter, request.order_by)
+        after = paging.key_of(request, *search.kinds)
+        found = self._store.models.list(search, after, size + 1, self._authorizer)
+        more = paging.token_of(request, search.key(found[size - 1]) if len(found) > size else None)
         return pb.ListModelsResponse(models=[wire.model(record) for record in found[:size]], next_page_token=more)
 
     @mutation
     def UpdateModel(self, request: pb.UpdateModelRequest, context: Context) -> pb.Model:
         asked = request.model
         name = ModelName.parse(asked.name, "model.name")
-        fields = chosen(request.update_mask, asked, ("description", "tags", "policy"))
+        fields = chosen(request.update_mask, asked, ("description", "tags", "policy"), maps=("tags",))
         if "policy" in fields:
             self._authorizer.require(str(name), Level.CAN_MANAGE)
         change = ModelChange(
             description=asked.description if "description" in fields else None,
             tags=asked.tags if "tags" in fields else None,
+            tag_entries=entries(request.update_mask, asked, "tags"),
             policy=wire.policy_of(asked.policy) if "policy" in fields else None,
         )
         return wire.model(self._store.models.update(name, change, asked.etag, caller().subject))
 
+    @mutation
+    def RenameModel(self, request: pb.RenameModelRequest, context: Context) -> pb.RenameModelResponse:
+        name, new = ModelName.parse(request.name), new_model(request.new_name, "new_name")
+        return pb.RenameModelResponse(
+            model=wire.model(self._store.models.rename(name, new, request.etag, caller().subject))
+        )
+
     def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> Empty:
-        self._delete(request, context)
+        self._delete_model(request, context)
         self._orphans.sweep()
         return Empty()
 
     @mutation
-    def _delete(self, request: pb.DeleteModelRequest, context: Context) -> Empty:
+    def _delete_model(self, request: pb.DeleteModelRequest, context: Context) -> Empty:
         self._store.models.delete(ModelName.parse(request.name), request.etag, caller().subject)
+        return Empty()
+
+    # Aliases
+
+    @mutation
+    def SetModelAlias(self, request: pb.SetModelAliasRequest, context: Context) -> pb.SetModelAliasResponse:
+        name = AliasName.parse(request.name)
+        found = self._store.aliases.set(name, request.version, caller().subject)
+        return pb.SetModelAliasResponse(model_version=wire.version(found))
+
+    @mutation
+    def DeleteModelAlias(self, request: pb.DeleteModelAliasRequest, context: Context) -> Empty:
+        self._store.aliases.delete(AliasName.parse(request.name), caller().subject)
         return Empty()
 
     # Versions
@@ -115,6 +132,7 @@ class RegistryServicer(Unfinished):
         asked = request.model_version
         draft = VersionDraft(
             source=asked.source,
+            external_uri=asked.external_uri,
             description=asked.description,
             tags=dict(asked.tags),
             lineage=wire.lineage_of(asked.lineage),
@@ -123,15 +141,33 @@ class RegistryServicer(Unfinished):
         model = ModelName.parse(request.parent, "parent")
         return once(self.database, request, lambda: wire.version(self._copier.make(model, draft, caller().subject)))
 
+    @mutation
+    def CopyModelVersion(self, request: pb.CopyModelVersionRequest, context: Context) -> pb.CopyModelVersionResponse:
+        source = VersionName.parse(request.source, "source")
+        destination = new_model(request.destination, "destination")
+        if request.create_model:
+            with suppress(AlreadyExists):
+                self._store.models.create(destination.model, ModelChange(), caller().subject)
+        self._authorizer.require(str(destination), Level.CAN_EDIT)
+        made = self._store.versions.copy(source, destination, caller().subject)
+        return pb.CopyModelVersionResponse(model_version=wire.version(self._store.versions.get(made.name)))
+
     def GetModelVersion(self, request: pb.GetModelVersionRequest, context: Context) -> pb.ModelVersion:
-        return wire.version(self._store.versions.get(VersionName.parse(request.name)))
+        name = version_or_alias(request.name)
+        if isinstance(name, AliasName):
+            name = self._store.aliases.resolve(name)
+        return wire.version(self._store.versions.get(name))
 
     def ListModelVersions(self, request: pb.ListModelVersionsRequest, context: Context) -> pb.ListModelVersionsResponse:
-        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
-        stages = {wire.stage_of(stage, f"stages[{index}]") for index, stage in enumerate(request.stages)}
-        model = ModelName.parse(request.parent, "parent")
-        found = self._store.versions.list(model, stages, _number(request), size + 1)
-        more = paging.token_of(request, [found[size - 1].number] if len(found) > size else None)
+        size = paging.size(request.page_size, PAGE, LARGEST_PAGE)
+        model = None if request.parent == ALL else ModelName.parse(request.parent, "parent")
+        if model is not None:
+            self._authorizer.require(str(model), Level.CAN_READ)
+        stages = frozenset(wire.stage_of(stage, f"stages[{index}]") for index, stage in enumerate(request.stages))
+        search = searches.of_versions(request.filter, request.order_by, stages, one_model=model is not None)
+        after = paging.key_of(request, *search.kinds)
+        found = self._store.versions.list(model, search, after, size + 1, self._authorizer)
+        more = paging.token_of(request, search.key(found[size - 1]) if len(found) > size else None)
         return pb.ListModelVersionsResponse(
             model_versions=[wire.version(record) for record in found[:size]], next_page_token=more
         )
@@ -140,12 +176,23 @@ class RegistryServicer(Unfinished):
     def UpdateModelVersion(self, request: pb.UpdateModelVersionRequest, context: Context) -> pb.ModelVersion:
         asked = request.model_version
         name = VersionName.parse(asked.name, "model_version.name")
-        fields = chosen(request.update_mask, asked, ("description", "tags"))
+        fields = chosen(request.update_mask, asked, ("description", "tags"), maps=("tags",))
         change = VersionChange(
             description=asked.description if "description" in fields else None,
             tags=asked.tags if "tags" in fields else None,
+            tag_entries=entries(request.update_mask, asked, "tags"),
         )
         return wire.version(self._store.versions.update(name, change, asked.etag, caller().subject))
+
+    def DeleteModelVersion(self, request: pb.DeleteModelVersionRequest, context: Context) -> Empty:
+        self._delete_version(request, context)
+        self._orphans.sweep()
+        return Empty()
+
+    @mutation
+    def _delete_version(self, request: pb.DeleteModelVersionRequest, context: Context) -> Empty:
+        self._store.versions.delete(VersionName.parse(request.name), request.etag, caller().subject)
+        return Empty()
 
     # Stages
 
@@ -171,72 +218,13 @@ class RegistryServicer(Unfinished):
             model_version=wire.version(moved.version), archived=wire.names(name.model, moved.archived)
         )
 
-    # Transition requests
+    def LookupStage(self, request: pb.LookupStageRequest, context: Context) -> pb.LookupStageResponse:
+        stage = wire.stage_of(request.stage, "stage")
+        time = request.time.ToDatetime(UTC) if request.HasField("time") else None
+        found = self._store.stages.tenures(ModelName.parse(request.model, "model"), stage, time)
+        return pb.LookupStageResponse(tenures=[wire.tenure(record) for record in found])
 
-    @mutation
-    def CreateTransitionRequest(
-        self, request: pb.CreateTransitionRequestRequest, context: Context
-    ) -> pb.TransitionRequest:
-        name = VersionName.parse(request.parent, "parent")
-        target = wire.stage_of(request.stage, "stage")
-        actor = self._actor(request.parent)
-        return wire.request(self._store.requests.ask(name, target, request.comment, actor.subject), actor)
-
-    def ListTransitionRequests(
-        self, request: pb.ListTransitionRequestsRequest, context: Context
-    ) -> pb.ListTransitionRequestsResponse:
-        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
-        model, number = names.parent(request.parent)
-        before = _number(request)
-        found = self._store.requests.list(model, number, request.show_settled, before, size + 1)
-        viewer = self._actor(request.parent)
-        more = paging.token_of(request, [found[size - 1].name.sequence] if len(found) > size else None)
-        return pb.ListTransitionRequestsResponse(
-            transition_requests=[wire.request(record, viewer) for record in found[:size]], next_page_token=more
-        )
-
-    @mutation
-    def ApproveTransitionRequest(
-        self, request: pb.ApproveTransitionRequestRequest, context: Context
-    ) -> pb.ApproveTransitionRequestResponse:
-        name, actor = RequestName.parse(request.name), self._actor(request.name)
-        settled, moved = self._store.requests.approve(name, request.archive_existing, request.comment, actor)
-        return pb.ApproveTransitionRequestResponse(
-            transition_request=wire.request(settled, actor),
-            model_version=wire.version(moved.version),
-            archived=wire.names(name.model, moved.archived),
-        )
-
-    @mutation
-    def RejectTransitionRequest(
-        self, request: pb.RejectTransitionRequestRequest, context: Context
-    ) -> pb.TransitionRequest:
-        name, actor = RequestName.parse(request.name), self._actor(request.name)
-        return wire.request(self._store.requests.reject(name, request.comment, actor), actor)
-
-    @mutation
-    def CancelTransitionRequest(
-        self, request: pb.CancelTransitionRequestRequest, context: Context
-    ) -> pb.TransitionRequest:
-        name, actor = RequestName.parse(request.name), self._actor(request.name)
-        return wire.request(self._store.requests.cancel(name, request.comment, actor), actor)
-
-    # What happened
-
-    @mutation
-    def CreateComment(self, request: pb.CreateCommentRequest, context: Context) -> pb.Comment:
-        name = VersionName.parse(request.parent, "parent")
-        return wire.comment(self._store.journal.comment(name, request.text, caller().subject))
-
-    def ListActivities(self, request: pb.ListActivitiesRequest, context: Context) -> pb.ListActivitiesResponse:
-        size = paging.size(request.page_size, _PAGE, _LARGEST_PAGE)
-        model, number = names.parent(request.parent)
-        after = _number(request) or 0
-        found = self._store.journal.activities(model, number, after, size + 1)
-        more = paging.token_of(request, [found[size - 1].sequence] if len(found) > size else None)
-        return pb.ListActivitiesResponse(
-            activities=[wire.activity(record) for record in found[:size]], next_page_token=more
-        )
+    # Events
 
     def WatchEvents(self, request: pb.WatchEventsRequest, context: Context) -> Iterator[pb.WatchEventsResponse]:
         models = {ModelName.parse(name, f"models[{index}]").model for index, name in enumerate(request.models)}
@@ -266,9 +254,6 @@ class RegistryServicer(Unfinished):
         for chunk in chunks:
             yield pb.DownloadModelFileResponse(data=chunk)
 
-    def _actor(self, name: str) -> Actor:
-        return Actor(caller().subject, self._authorizer.level(name))
-
 
 def _attempt(request: pb.CreateModelVersionRequest) -> str:
     """Returns what is the same for a call that is sent again, "" for a call that cannot be."""
@@ -276,9 +261,3 @@ def _attempt(request: pb.CreateModelVersionRequest) -> str:
         return ""
     body = request.SerializeToString(deterministic=True)
     return hashlib.sha256(caller().subject.encode() + b"\0" + body).hexdigest()
-
-
-def _number(request: Message) -> int | None:
-    """Returns the number that a page begins after, None for the first page."""
-    (number,) = paging.key_of(request, paging.NUMBER) or (None,)
-    return number

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from fivefold_registry.names import MODELS
 from fivefold_registry.store.events import event_of
@@ -59,19 +59,30 @@ class Feed:
 class Watching:
     """Serves watchers, each on a thread of its own."""
 
-    def __init__(self, outbox: Outbox, models: ModelStore, authorizer: Authorizer) -> None:
+    def __init__(
+        self, outbox: Outbox, models: ModelStore, authorizer: Authorizer, trimmed: Callable[[], int]
+    ) -> None:
+        """trimmed  tells up to which position events may be gone"""
         self._outbox = outbox
+        self._trimmed = trimmed
         self._feed = Feed(outbox)
         self._models = models
         self._authorizer = authorizer
 
     def begin(self, after: int, only_new: bool) -> int:
-        """Returns the position to begin after. Raises OutOfRange for one that no event has had yet."""
-        latest = self._outbox.latest()
+        """Returns the position to begin after; 0 means from the oldest event that is kept.
+
+        Raises OutOfRange for one that no event has had yet, and for one after which events may be gone.
+        """
+        latest, trimmed = self._outbox.latest(), self._trimmed()
         if only_new:
             return latest
+        why = ""
         if after > latest:
             why = f"is {after}; the last event has position {latest}"
+        elif 0 < after < trimmed:
+            why = f"is {after}; events are kept from position {trimmed + 1} on"
+        if why:
             fields = (FieldViolation("after_position", why),)
             raise OutOfRange(f"after_position {why}", fields=fields, field="after_position", value=after, latest=latest)
         return after
@@ -90,7 +101,7 @@ class Watching:
             found = self._feed.after(position)
             if found:
                 position = found[-1].position
-            seen = self._seen([event for event in found if not models or event.model in models])
+            seen = self._seen([event for event in found if not models or event.model in models or event.old in models])
             if seen or time.monotonic() - said >= _SIGN_OF_LIFE:
                 yield seen, position
                 said = time.monotonic()

@@ -10,10 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.data.v1 import data_pb2
 from fivefold.registry.v1 import registry_pb2 as pb
+from fivefold_registry.chain import Fault, Head, Verdict
 from fivefold_registry.lifecycle import Actor, Policy, Stage
 from fivefold_registry.names import VersionName
 from fivefold_registry.package import Column
 from fivefold_registry.requests import Action, RequestState, actions
+from fivefold_registry.stagenames import checked
 from fivefold_registry.store.records import (
     ActivityRecord,
     ActivityType,
@@ -24,6 +26,7 @@ from fivefold_registry.store.records import (
     Lineage,
     ModelRecord,
     RequestRecord,
+    Tenure,
     VersionRecord,
     VersionStatus,
 )
@@ -35,6 +38,7 @@ _STATE = {state: pb.RequestState.Value(f"REQUEST_STATE_{state.name}") for state 
 _ACTION = {action: pb.RequestAction.Value(f"REQUEST_ACTION_{action.name}") for action in Action}
 _ACTIVITY = {kind: pb.ActivityType.Value(f"ACTIVITY_TYPE_{kind.name}") for kind in ActivityType}
 _EVENT = {kind: pb.EventType.Value(f"EVENT_TYPE_{kind.name}") for kind in EventType}
+_FAULT = {fault: pb.ChainFault.Value(f"CHAIN_FAULT_{fault.name}") for fault in Fault}
 _STAGES: dict[int, Stage] = {number: stage for stage, number in STAGE.items()}
 
 
@@ -48,7 +52,9 @@ def stage_of(number: int, field: str) -> Stage:
 
 
 def policy_of(policy: pb.StagePolicy) -> Policy:
-    return Policy(policy.one_production, policy.stepwise, policy.no_self_approval)
+    """Raises FieldInvalid for a stage that is none, StageNameInvalid."""
+    names = checked((stage_of(each.stage, "model.policy.stage_names"), each.name) for each in policy.stage_names)
+    return Policy(policy.one_production, policy.stepwise, policy.no_self_approval, names)
 
 
 def lineage_of(lineage: pb.Lineage) -> Lineage:
@@ -59,6 +65,7 @@ def lineage_of(lineage: pb.Lineage) -> Lineage:
         table_versions=tuple(lineage.table_versions),
         job=lineage.job,
         feature_spec=lineage.feature_spec,
+        logged_model=lineage.logged_model,
     )
 
 
@@ -72,12 +79,16 @@ def model(record: ModelRecord) -> pb.Model:
             one_production=policy.one_production,
             stepwise=policy.stepwise,
             no_self_approval=policy.no_self_approval,
+            stage_names=[
+                pb.StageName(stage=STAGE[stage], name=policy.names[stage]) for stage in Stage if stage in policy.names
+            ],
         ),
         latest_versions=[version(latest) for latest in record.latest],
         creator=record.creator,
         create_time=_time(record.created),
         update_time=_time(record.updated),
         etag=record.etag,
+        aliases=record.aliases,
     )
 
 
@@ -99,6 +110,7 @@ def version(record: VersionRecord) -> pb.ModelVersion:
             table_versions=lineage.table_versions,
             job=lineage.job,
             feature_spec=lineage.feature_spec,
+            logged_model=lineage.logged_model,
         ),
         signature=pb.Signature(inputs=_columns(record.inputs), outputs=_columns(record.outputs)),
         flavors=record.flavors,
@@ -108,6 +120,10 @@ def version(record: VersionRecord) -> pb.ModelVersion:
         create_time=_time(record.created),
         update_time=_time(record.updated),
         etag=record.etag,
+        aliases=record.aliases,
+        external_uri=record.external_uri,
+        copied_from=record.copied_from,
+        stage_name=record.stage_name,
     )
 
 
@@ -133,10 +149,11 @@ def request(record: RequestRecord, viewer: Actor) -> pb.TransitionRequest:
 
 def comment(record: CommentRecord) -> pb.Comment:
     return pb.Comment(
-        name=f"{record.version}/comments/{record.sequence}",
+        name=str(record.name),
         text=record.text,
         author=record.author,
         create_time=_time(record.created),
+        update_time=_time(record.updated),
     )
 
 
@@ -164,6 +181,33 @@ def event(record: EventRecord) -> pb.Event:
         user=record.user,
         time=_time(record.time),
         subject=record.subject,
+        old_model=f"models/{record.old}" if record.old else "",
+    )
+
+
+def tenure(record: Tenure) -> pb.StageTenure:
+    return pb.StageTenure(
+        model_version=str(record.version),
+        since=_time(record.since),
+        user=record.user,
+        activity=f"{record.version}/activities/{record.sequence}" if record.sequence else "",
+    )
+
+
+def head_of(head: pb.ActivityHead) -> Head | None:
+    """Returns the head that a caller kept, None for that of an empty chain, which says nothing."""
+    return Head(head.sequence, head.hash) if head.sequence else None
+
+
+def verdict(found: Verdict, model: str, number: int) -> pb.VerifyActivitiesResponse:
+    """number  version of the first bad activity, 0 when it is not there to tell"""
+    parent = str(VersionName(model, number)) if number else f"models/{model}"
+    return pb.VerifyActivitiesResponse(
+        valid=found.fault is None,
+        count=found.count,
+        head=pb.ActivityHead(sequence=found.head.sequence, hash=found.head.hash),
+        first_bad=f"{parent}/activities/{found.bad}" if found.bad else "",
+        fault=pb.CHAIN_FAULT_UNSPECIFIED if found.fault is None else _FAULT[found.fault],
     )
 
 

@@ -23,6 +23,7 @@ class Written:
     from_stage: Stage | None = None
     to_stage: Stage | None = None
     subject: str = ""
+    old: str = ""
     readers: Iterable[str] = ()
 
     @property
@@ -39,6 +40,7 @@ class Written:
             "to": self.to_stage,
             "user": self.user,
             "subject": self.subject,
+            "old": self.old,
             "readers": sorted(self.readers),
         }
         return json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False).encode()
@@ -57,6 +59,7 @@ def event_of(event: Event) -> EventRecord:
         to_stage=Stage(body["to"]) if "to" in body else None,
         user=body["user"],
         subject=body.get("subject", ""),
+        old=body.get("old", ""),
         readers=frozenset(body.get("readers", ())),
         time=event.time,
     )

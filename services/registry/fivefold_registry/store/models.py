@@ -7,34 +7,31 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fivefold_registry.lifecycle import ACTIVE, Policy, Stage, StageNotAllowed
+from fivefold_registry.lifecycle import ACTIVE, Policy, Stage, StageNotAllowed, VersionInUse
 from fivefold_registry.names import MODELS, ModelName, owner_of
-from fivefold_registry.store.change import Change, changing, check_etag
+from fivefold_registry.searches import Search
+from fivefold_registry.store import aliases, searching
+from fivefold_registry.store.change import Change, Ledger, changing, check_etag
 from fivefold_registry.store.events import Written
 from fivefold_registry.store.records import EventType, ModelChange, ModelRecord
-from fivefold_registry.store.rows import Row, model_of
+from fivefold_registry.store.rows import Row, model_etag, model_of
 from fivefold_registry.store.tables import models, versions
 from fivefold_runtime import grants
 from fivefold_runtime.clock import micros
-from fivefold_runtime.errors import AlreadyExists, FailedPrecondition, NotFound
+from fivefold_runtime.errors import AlreadyExists, NotFound
 from fivefold_runtime.ids import new_id
-from fivefold_runtime.outbox import Outbox
+from fivefold_runtime.masks import merged
+from fivefold_runtime.paging import Key
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
-
-
-class VersionInUse(FailedPrecondition):
-    """A version in Staging or Production stands in the way."""
-
-    reason = "VERSION_IN_USE"
 
 
 class SqlModels:
     """Keeps the promises of ModelStore."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
-        self._outbox = outbox
+        self._ledger = ledger
 
     def create(self, model: str, first: ModelChange, user: str) -> ModelRecord:
         policy = first.policy or Policy()
@@ -55,6 +52,8 @@ class SqlModels:
                 "revision": 1,
                 "versions": 0,
                 "activities": 0,
+                "head": "",
+                "stage_names": dict(policy.names),
             }
             insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
             made = tx.execute(insert(models).values(row).on_conflict_do_nothing().returning(models.c.id)).first()
@@ -63,7 +62,7 @@ class SqlModels:
             grants.forget(tx, f"models/{model}")
             grants.own(tx, f"models/{model}", user)
             event = Written(type=EventType.REGISTERED_MODEL_CREATED, model_id=model_id, model=model, user=user)
-            self._outbox.append(tx, event.type, event.key, event.payload())
+            self._ledger.outbox.append(tx, event.type, event.key, event.payload())
         return self.get(ModelName(model))
 
     def get(self, name: ModelName) -> ModelRecord:
@@ -71,14 +70,12 @@ class SqlModels:
             row = tx.execute(select(models).where(models.c.name == name.model)).one_or_none()
             if row is None:
                 raise NotFound.of(str(name))
-            return model_of(row, _latest(tx, [row.id]).get(row.id, ()))
+            return _whole(tx, [row])[0]
 
-    def list(self, after: str, limit: int, authorizer: Authorizer) -> list[ModelRecord]:
-        query = select(models).where(models.c.name > after, _readable(authorizer)).order_by(models.c.name).limit(limit)
+    def list(self, search: Search, after: Key | None, limit: int, authorizer: Authorizer) -> list[ModelRecord]:
+        query = searching.models_query(search, after, self._database.is_sqlite).where(_readable(authorizer))
         with self._database.read() as tx:
-            rows = tx.execute(query).all()
-            latest = _latest(tx, [row.id for row in rows])
-        return [model_of(row, latest.get(row.id, ())) for row in rows]
+            return _whole(tx, tx.execute(query.limit(limit)).all())
 
     def readable(self, model_ids: Sequence[str], authorizer: Authorizer) -> frozenset[str]:
         query = select(models.c.id).where(models.c.id.in_(model_ids), _readable(authorizer))
@@ -96,13 +93,14 @@ class SqlModels:
         return owner
 
     def update(self, name: ModelName, change: ModelChange, etag: str, user: str) -> ModelRecord:
-        with changing(self._database, self._outbox, name, user) as under:
-            check_etag(etag, model_of(under.row).etag, name)
+        with changing(self._database, self._ledger, name, user) as under:
+            check_etag(etag, model_etag(under.row), name)
             values: dict[str, object] = {}
             if change.description is not None:
                 values["description"] = change.description
-            if change.tags is not None:
-                values["tags"] = dict(change.tags)
+            if change.tags is not None or change.tag_entries:
+                present = under.row.tags if change.tags is None else change.tags
+                values["tags"] = merged(present, change.tag_entries, "model.tags")
             if change.policy is not None:
                 values |= _policy_values(under, change.policy)
             under.tx.execute(
@@ -111,24 +109,51 @@ class SqlModels:
             under.event(EventType.REGISTERED_MODEL_UPDATED)
         return self.get(name)
 
+    def rename(self, name: ModelName, new: ModelName, etag: str, user: str) -> ModelRecord:
+        with changing(self._database, self._ledger, name, user) as under:
+            check_etag(etag, model_etag(under.row), name)
+            _check_unused(under, name)
+            taken = under.tx.execute(select(models.c.id).where(models.c.name == new.model)).first()
+            # A name that is taken meanwhile breaks the unique index, which the adapter repeats and so finds it here.
+            if taken is not None:
+                raise AlreadyExists(f"{new} exists already", name=new)
+            under.event(EventType.REGISTERED_MODEL_RENAMED, renamed=new.model)
+            under.tx.execute(
+                update(models).where(models.c.id == under.row.id).values(name=new.model, revision=models.c.revision + 1)
+            )
+            held = grants.of(under.tx, str(name), for_update=True)
+            grants.forget(under.tx, str(name))
+            grants.replace(under.tx, str(new), held)
+        return self.get(new)
+
     def delete(self, name: ModelName, etag: str, user: str) -> None:
-        with changing(self._database, self._outbox, name, user) as under:
-            check_etag(etag, model_of(under.row).etag, name)
-            used = under.tx.execute(
-                select(versions.c.number)
-                .where(versions.c.model_id == under.row.id, versions.c.stage.in_(ACTIVE))
-                .order_by(versions.c.number)
-            ).scalars().all()  # fmt: skip
-            if used:
-                listed = ", ".join(str(number) for number in used[:10])
-                raise VersionInUse(
-                    f"{name} has versions in Staging or Production ({listed}); archive them first",
-                    name=name,
-                    versions=listed,
-                )
+        with changing(self._database, self._ledger, name, user) as under:
+            check_etag(etag, model_etag(under.row), name)
+            _check_unused(under, name)
             under.event(EventType.REGISTERED_MODEL_DELETED, readers=grants.of(under.tx, str(name)))
             under.tx.execute(delete(models).where(models.c.id == under.row.id))
             grants.forget(under.tx, str(name))
+
+
+def _check_unused(under: Change, name: ModelName) -> None:
+    """Raises VersionInUse when a version is in Staging or Production."""
+    used = under.tx.execute(
+        select(versions.c.number)
+        .where(versions.c.model_id == under.row.id, versions.c.stage.in_(ACTIVE))
+        .order_by(versions.c.number)
+    ).scalars().all()  # fmt: skip
+    if used:
+        listed = ", ".join(str(number) for number in used[:10])
+        raise VersionInUse(
+            f"{name} has versions in Staging or Production ({listed}); archive them first", name=name, versions=listed
+        )
+
+
+def _whole(tx: Connection, rows: Sequence[Row]) -> list[ModelRecord]:
+    """Returns models with their newest versions and their aliases."""
+    ids = [row.id for row in rows]
+    latest, meaning = _latest(tx, ids), aliases.of_models(tx, ids)
+    return [model_of(row, latest.get(row.id, ()), meaning.get(row.id, {})) for row in rows]
 
 
 def _readable(authorizer: Authorizer) -> ColumnElement[bool]:
@@ -156,6 +181,7 @@ def _policy_values(under: Change, policy: Policy) -> dict[str, object]:
         "one_production": policy.one_production,
         "stepwise": policy.stepwise,
         "no_self_approval": policy.no_self_approval,
+        "stage_names": dict(policy.names),
     }
 
 

@@ -8,12 +8,15 @@ All raise NotFound for a model, version or request that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Protocol
 
+from fivefold_registry.chain import Head, Verdict
 from fivefold_registry.lifecycle import Actor, Stage
-from fivefold_registry.names import ModelName, RequestName, VersionName
+from fivefold_registry.names import AliasName, CommentName, ModelName, RequestName, VersionName
 from fivefold_registry.package import Package
+from fivefold_registry.searches import Search
 from fivefold_registry.store.records import (
     ActivityRecord,
     CommentRecord,
@@ -24,10 +27,12 @@ from fivefold_registry.store.records import (
     Move,
     Moved,
     RequestRecord,
+    Tenure,
     VersionChange,
     VersionDraft,
     VersionRecord,
 )
+from fivefold_runtime.paging import Key
 from fivefold_runtime.policy import Authorizer
 
 
@@ -42,8 +47,8 @@ class ModelStore(Protocol):
         """Returns the model with the newest version of each stage."""
         ...
 
-    def list(self, after: str, limit: int, authorizer: Authorizer) -> list[ModelRecord]:
-        """Returns models that the caller may read, by name in code points, from the first after `after`."""
+    def list(self, search: Search, after: Key | None, limit: int, authorizer: Authorizer) -> list[ModelRecord]:
+        """Returns models that are searched for and that the caller may read, in order, from the first after a key."""
         ...
 
     def readable(self, model_ids: Sequence[str], authorizer: Authorizer) -> frozenset[str]:
@@ -56,6 +61,10 @@ class ModelStore(Protocol):
 
     def update(self, name: ModelName, change: ModelChange, etag: str, user: str) -> ModelRecord:
         """Raises Aborted for a stale etag, StageNotAllowed for a policy that the present stages break."""
+        ...
+
+    def rename(self, name: ModelName, new: ModelName, etag: str, user: str) -> ModelRecord:
+        """Gives a model, with all that belongs to it, another name. Raises Aborted, VersionInUse, AlreadyExists."""
         ...
 
     def delete(self, name: ModelName, etag: str, user: str) -> None:
@@ -97,13 +106,41 @@ class VersionStore(Protocol):
         """Returns the version with its files, by path."""
         ...
 
-    def list(self, model: ModelName, stages: Collection[Stage], before: int | None, limit: int) -> list[VersionRecord]:
-        """Returns versions in these stages (none: all), newest first, from the first below `before`."""
+    def copy(self, source: VersionName, destination: ModelName, user: str) -> VersionRecord:
+        """Makes the next version of the destination, READY, with the files, words and facts of a READY one.
+
+        Raises VersionNotReady.
+        """
+        ...
+
+    def list(
+        self, model: ModelName | None, search: Search, after: Key | None, limit: int, authorizer: Authorizer
+    ) -> list[VersionRecord]:
+        """Returns versions that are searched for, in order, from the first after a key; without files.
+
+        model  None for all that the caller may read; that a named one may be read has been checked
+        """
         ...
 
     def update(self, name: VersionName, new: VersionChange, etag: str, user: str) -> VersionRecord:
-        """Raises Aborted for a stale etag."""
+        """Raises Aborted for a stale etag, TooManyItems for too many tags."""
         ...
+
+    def delete(self, name: VersionName, etag: str, user: str) -> None:
+        """Deletes a version; its number is never given out again, its activities stay. Raises Aborted, VersionInUse."""
+        ...
+
+
+class AliasStore(Protocol):
+    """Aliases. They go with their version, and stay with their model when it is renamed."""
+
+    def set(self, name: AliasName, number: int, user: str) -> VersionRecord:
+        """Lets an alias mean a version from now on; an event tells of it unless it did before."""
+        ...
+
+    def delete(self, name: AliasName, user: str) -> None: ...
+
+    def resolve(self, name: AliasName) -> VersionName: ...
 
 
 class StageStore(Protocol):
@@ -115,6 +152,10 @@ class StageStore(Protocol):
 
     def roll_back(self, name: ModelName, comment: str, actor: Actor) -> Moved:
         """Undoes the last promotion. Raises PermissionDenied, NothingToRollBack, StageNotAllowed."""
+        ...
+
+    def tenures(self, name: ModelName, stage: Stage, time: datetime | None) -> list[Tenure]:
+        """Returns the versions that were in a stage at a time (None: now), by number, with who put them there."""
         ...
 
 
@@ -151,8 +192,35 @@ class JournalStore(Protocol):
 
     def comment(self, name: VersionName, text: str, user: str) -> CommentRecord: ...
 
+    def edit(self, name: CommentName, text: str, user: str) -> CommentRecord:
+        """Raises PermissionDenied for another than its author."""
+        ...
+
+    def delete(self, name: CommentName, actor: Actor) -> None:
+        """Removes the text; that there was a comment stays told. Raises PermissionDenied."""
+        ...
+
+    def comments(self, model: str, number: int | None, after: int, limit: int) -> list[CommentRecord]:
+        """Returns comments, oldest first, from the first after sequence `after`."""
+        ...
+
     def activities(self, model: str, number: int | None, after: int, limit: int) -> list[ActivityRecord]:
         """Returns activities, oldest first, from the first after sequence `after`."""
+        ...
+
+
+class AuditStore(Protocol):
+    """The chain of activities."""
+
+    def begin(self) -> None:
+        """Binds the database to the chain's key, with hashes for activities that are older than the chain.
+
+        Raises StartError when it is bound to another key.
+        """
+        ...
+
+    def verify(self, name: ModelName, expected: Head | None) -> tuple[Verdict, int]:
+        """Returns what a check of a model's chain finds, and the version of the first bad activity, 0 if unknown."""
         ...
 
 

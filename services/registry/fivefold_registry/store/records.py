@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from fivefold_registry.lifecycle import Policy, Stage
-from fivefold_registry.names import RequestName, VersionName
+from fivefold_registry.names import CommentName, RequestName, VersionName
 from fivefold_registry.package import Column
 from fivefold_registry.requests import RequestState
 
@@ -31,6 +31,9 @@ class ActivityType(StrEnum):
     REJECTED_REQUEST = "rejected_request"
     SYSTEM_TRANSITION = "system_transition"
     NEW_COMMENT = "new_comment"
+    EDITED_COMMENT = "edited_comment"
+    DELETED_COMMENT = "deleted_comment"
+    DELETED_VERSION = "deleted_version"
 
 
 class EventType(StrEnum):
@@ -45,6 +48,13 @@ class EventType(StrEnum):
     TRANSITION_REQUEST_CREATED = "transition_request_created"
     TRANSITION_REQUEST_SETTLED = "transition_request_settled"
     COMMENT_CREATED = "comment_created"
+    COMMENT_UPDATED = "comment_updated"
+    COMMENT_DELETED = "comment_deleted"
+    REGISTERED_MODEL_RENAMED = "registered_model_renamed"
+    MODEL_VERSION_DELETED = "model_version_deleted"
+    MODEL_ALIAS_SET = "model_alias_set"
+    MODEL_ALIAS_DELETED = "model_alias_deleted"
+    MODEL_VERSION_TAG_SET = "model_version_tag_set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Lineage:
     table_versions: tuple[str, ...] = ()
     job: str = ""
     feature_spec: str = ""
+    logged_model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +93,7 @@ class ModelRecord:
     updated: datetime
     revision: int
     latest: tuple[VersionRecord, ...] = ()  # the newest version in each stage, without files
+    aliases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -94,10 +106,11 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChange:
-    """New values of a model; None leaves what is there."""
+    """New values of a model; None leaves what is there. `tag_entries` come after `tags`; None there removes one."""
 
     description: str | None = None
     tags: Mapping[str, str] | None = None
+    tag_entries: Mapping[str, str | None] = field(default_factory=dict)
     policy: Policy | None = None
 
 
@@ -125,6 +138,10 @@ class VersionRecord:
     revision: int
     copier: str  # the copy that owns it while PENDING
     beats: int  # signs of life of that copy
+    external_uri: str
+    copied_from: str
+    stage_name: str  # what the model's owner calls its stage
+    aliases: tuple[str, ...] = ()  # sorted
     files: tuple[FileRecord, ...] = ()  # by path; only where one version was asked for
 
     @property
@@ -143,7 +160,8 @@ class VersionDraft:
     attempt  the same text for calls that are one call sent again; "" when the caller does not say
     """
 
-    source: str
+    source: str = ""
+    external_uri: str = ""
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     lineage: Lineage = Lineage()
@@ -152,10 +170,11 @@ class VersionDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionChange:
-    """New words of a version; None leaves what is there."""
+    """New words of a version; None leaves what is there. `tag_entries` come after `tags`; None there removes one."""
 
     description: str | None = None
     tags: Mapping[str, str] | None = None
+    tag_entries: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +220,25 @@ class CommentRecord:
     text: str
     author: str
     created: datetime
+    updated: datetime  # when its text was last changed
+
+    @property
+    def name(self) -> CommentName:
+        return CommentName(self.version.model, self.version.number, self.sequence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenure:
+    """The time of a version in a stage.
+
+    user      who put it there; of None, who made it
+    sequence  of the activity that tells of it, 0 where there is none
+    """
+
+    version: VersionName
+    since: datetime
+    user: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +261,9 @@ class EventRecord:
     """One event as the outbox keeps it.
 
     number   version that it is about, 0 where it is the model's
-    subject  name of the request or comment, "" where there is none
+    subject  name of the request or comment, alias, or key of a tag; "" where there is none
     readers  of a deletion: principals that could read the model until then
+    old      id of the model before it was renamed, else ""
     """
 
     position: int
@@ -238,3 +277,4 @@ class EventRecord:
     subject: str
     readers: frozenset[str]
     time: datetime
+    old: str = ""

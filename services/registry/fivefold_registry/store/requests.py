@@ -9,13 +9,12 @@ from fivefold_registry.lifecycle import Actor, Stage, check_move
 from fivefold_registry.names import RequestName, VersionName
 from fivefold_registry.requests import SETTLED, Action, RequestState
 from fivefold_registry.store import stages
-from fivefold_registry.store.change import Change, changing
+from fivefold_registry.store.change import Change, Ledger, changing
 from fivefold_registry.store.lookup import model_and_version
 from fivefold_registry.store.records import ActivityType, EventType, Move, Moved, RequestRecord
 from fivefold_registry.store.rows import policy_of, request_of
 from fivefold_registry.store.tables import requests, versions
 from fivefold_runtime.errors import NotFound
-from fivefold_runtime.outbox import Outbox
 from fivefold_runtime.sql import Database
 
 _TOLD = {
@@ -28,12 +27,12 @@ _TOLD = {
 class SqlRequests:
     """Keeps the promises of RequestStore."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
-        self._outbox = outbox
+        self._ledger = ledger
 
     def ask(self, name: VersionName, target: Stage, comment: str, user: str) -> RequestRecord:
-        with changing(self._database, self._outbox, name, user) as change:
+        with changing(self._database, self._ledger, name, user) as change:
             row = change.ready(name)
             current = Stage(row.stage)
             check_move(change.policy, current, target)
@@ -58,7 +57,7 @@ class SqlRequests:
     def approve(
         self, name: RequestName, archive_existing: bool, comment: str, actor: Actor
     ) -> tuple[RequestRecord, Moved]:
-        with changing(self._database, self._outbox, name, actor.subject) as change:
+        with changing(self._database, self._ledger, name, actor.subject) as change:
             target = self._check(change, name, Action.APPROVE, actor)
             move = Move(target=target, archive_existing=archive_existing, comment=comment)
             moved = stages.apply(change, name.version, move, ActivityType.APPROVED_REQUEST)
@@ -94,7 +93,7 @@ class SqlRequests:
         return [request_of(one, model, one.current, policy_of(row)) for one in found]
 
     def _close(self, name: RequestName, action: Action, comment: str, actor: Actor) -> RequestRecord:
-        with changing(self._database, self._outbox, name, actor.subject) as change:
+        with changing(self._database, self._ledger, name, actor.subject) as change:
             target = self._check(change, name, action, actor)
             current = Stage(change.version(name.version).stage)
             change.activity(_TOLD[action], name.number, current, target, comment)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from fivefold_registry.chain import Part
 from fivefold_registry.lifecycle import Policy, Stage
 from fivefold_registry.names import RequestName, VersionName
 from fivefold_registry.package import Column
 from fivefold_registry.requests import RequestState
+from fivefold_registry.stagenames import called
 from fivefold_registry.store.records import (
     ActivityRecord,
     ActivityType,
+    CommentRecord,
     FileRecord,
     Lineage,
     ModelRecord,
@@ -23,6 +27,14 @@ from fivefold_registry.store.records import (
 
 Row = Any  # of SQLAlchemy, with the columns of one table by name
 
+
+class Owner(NamedTuple):
+    """What a version's record tells of its model; a row of `models` will do as well."""
+
+    name: str
+    stage_names: dict[str, str]
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,11 +44,26 @@ def moment(micros: int) -> datetime:
 
 
 def policy_of(row: Row) -> Policy:
-    return Policy(row.one_production, row.stepwise, row.no_self_approval)
+    return Policy(row.one_production, row.stepwise, row.no_self_approval, names_of(row))
 
 
-def model_of(row: Row, latest: Iterable[Row] = ()) -> ModelRecord:
-    """latest  rows of `versions`, the newest of each stage"""
+def names_of(owner: Owner | Row) -> dict[Stage, str]:
+    return {Stage(stage): name for stage, name in owner.stage_names.items()}
+
+
+def model_etag(row: Row) -> str:
+    return f"{row.id[-12:]}-{row.revision}"
+
+
+def version_etag(row: Row) -> str:
+    return f"{row.model_id[-12:]}-{row.number}-{row.revision}"
+
+
+def model_of(row: Row, latest: Iterable[Row] = (), aliases: Mapping[str, int] = MappingProxyType({})) -> ModelRecord:
+    """latest  rows of `versions`, the newest of each stage; aliases  all of the model"""
+    meaning: dict[int, list[str]] = {}
+    for alias, number in sorted(aliases.items()):
+        meaning.setdefault(number, []).append(alias)
     return ModelRecord(
         id=row.id,
         model=row.name,
@@ -47,14 +74,17 @@ def model_of(row: Row, latest: Iterable[Row] = ()) -> ModelRecord:
         created=moment(row.created),
         updated=moment(row.updated),
         revision=row.revision,
-        latest=tuple(version_of(version, row.name) for version in latest),
+        latest=tuple(version_of(version, row, aliases=meaning.get(version.number, ())) for version in latest),
+        aliases=aliases,
     )
 
 
-def version_of(row: Row, model: str, files: Iterable[FileRecord] = ()) -> VersionRecord:
+def version_of(
+    row: Row, owner: Owner | Row, files: Iterable[FileRecord] = (), aliases: Iterable[str] = ()
+) -> VersionRecord:
     return VersionRecord(
         model_id=row.model_id,
-        model=model,
+        model=owner.name,
         number=row.number,
         stage=Stage(row.stage),
         status=VersionStatus(row.status),
@@ -69,6 +99,7 @@ def version_of(row: Row, model: str, files: Iterable[FileRecord] = ()) -> Versio
             table_versions=tuple(row.table_versions),
             job=row.job,
             feature_spec=row.feature_spec,
+            logged_model=row.logged_model,
         ),
         inputs=tuple(Column(*column) for column in row.inputs),
         outputs=tuple(Column(*column) for column in row.outputs),
@@ -80,6 +111,10 @@ def version_of(row: Row, model: str, files: Iterable[FileRecord] = ()) -> Versio
         revision=row.revision,
         copier=row.copier,
         beats=row.beats,
+        external_uri=row.external_uri,
+        copied_from=row.copied_from,
+        stage_name=called(names_of(owner), Stage(row.stage)),
+        aliases=tuple(aliases),
         files=tuple(files),
     )
 
@@ -93,6 +128,7 @@ def lineage_columns(lineage: Lineage) -> dict[str, object]:
         "table_versions": list(lineage.table_versions),
         "job": lineage.job,
         "feature_spec": lineage.feature_spec,
+        "logged_model": lineage.logged_model,
     }
 
 
@@ -123,4 +159,35 @@ def activity_of(row: Row, model: str, text: str | None) -> ActivityRecord:
         comment=row.comment if text is None else text,
         created=moment(row.created),
         rollback=row.rollback,
+    )
+
+
+def comment_of(row: Row, model: str) -> CommentRecord:
+    return CommentRecord(
+        version=VersionName(model, row.number),
+        sequence=row.sequence,
+        text=row.text,
+        author=row.author,
+        created=moment(row.created),
+        updated=moment(row.created if row.updated is None else row.updated),
+    )
+
+
+def chain_parts(model_id: str, activity: Row | Mapping[str, Part]) -> tuple[Part, ...]:
+    """Returns what an activity's hash is over. Never to be changed: hashes that were made would not fit any more."""
+    row = activity if isinstance(activity, Mapping) else activity._mapping
+    return (
+        model_id,
+        row["sequence"],
+        row["number"],
+        row["type"],
+        row["user"],
+        row["from_stage"],
+        row["to_stage"],
+        row["comment"],
+        row["created"],
+        row["rollback"],
+        row["passage"],
+        row["subject"],
+        row["digest"],
     )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fivefold_registry.chain import Chain
+from fivefold_registry.store.aliases import SqlAliases
+from fivefold_registry.store.audit import SqlAudit
 from fivefold_registry.store.blobs import SqlBlobs
+from fivefold_registry.store.change import Ledger
 from fivefold_registry.store.journal import SqlJournal
 from fivefold_registry.store.models import SqlModels
 from fivefold_registry.store.protocol import (
+    AliasStore,
+    AuditStore,
     BlobStore,
     JournalStore,
     ModelStore,
@@ -33,15 +39,20 @@ class Store:
     stages: StageStore
     requests: RequestStore
     journal: JournalStore
+    aliases: AliasStore
+    audit: AuditStore
     blobs: BlobStore
 
     @classmethod
-    def over(cls, database: Database, outbox: Outbox) -> Store:
+    def over(cls, database: Database, outbox: Outbox, chain: Chain) -> Store:
+        ledger = Ledger(outbox, chain)
         return cls(
-            models=SqlModels(database, outbox),
-            versions=SqlVersions(database, outbox),
-            stages=SqlStages(database, outbox),
-            requests=SqlRequests(database, outbox),
-            journal=SqlJournal(database, outbox),
+            models=SqlModels(database, ledger),
+            versions=SqlVersions(database, ledger),
+            stages=SqlStages(database, ledger),
+            requests=SqlRequests(database, ledger),
+            journal=SqlJournal(database, ledger),
+            aliases=SqlAliases(database, ledger),
+            audit=SqlAudit(database, chain),
             blobs=SqlBlobs(database),
         )

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 
 from fivefold_registry import lifecycle
 from fivefold_registry.lifecycle import Actor, Passage, Stage
 from fivefold_registry.names import ModelName, VersionName
-from fivefold_registry.store.change import Change, changing, check_etag
-from fivefold_registry.store.records import ActivityType, EventType, Move, Moved
-from fivefold_registry.store.rows import Row, version_of
+from fivefold_registry.store.change import Change, Ledger, changing, check_etag
+from fivefold_registry.store.records import ActivityType, EventType, Move, Moved, Tenure
+from fivefold_registry.store.rows import Row, version_etag
 from fivefold_registry.store.tables import activities, versions
-from fivefold_runtime.outbox import Outbox
+from fivefold_registry.store.tenures import tenures
+from fivefold_runtime.clock import micros
 from fivefold_runtime.sql import Database
+
+_NOW = 2**62  # microseconds: later than whatever happened, even by a clock that was ahead
 
 
 class SqlStages:
     """Keeps the promises of StageStore."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
-        self._outbox = outbox
+        self._ledger = ledger
 
     def move(self, name: VersionName, move: Move, actor: Actor) -> Moved:
-        with changing(self._database, self._outbox, name, actor.subject) as change:
+        with changing(self._database, self._ledger, name, actor.subject) as change:
             row = change.version(name)
             lifecycle.check_right(actor, Stage(row.stage), move.target)
             return apply(change, name, move, ActivityType.APPLIED_TRANSITION)
 
+    def tenures(self, name: ModelName, stage: Stage, time: datetime | None) -> list[Tenure]:
+        return tenures(self._database, name, stage, _NOW if time is None else micros(time))
+
     def roll_back(self, name: ModelName, comment: str, actor: Actor) -> Moved:
-        with changing(self._database, self._outbox, name, actor.subject) as change:
+        with changing(self._database, self._ledger, name, actor.subject) as change:
             lifecycle.check_right(actor, Stage.PRODUCTION, Stage.ARCHIVED)
             choice = lifecycle.rollback(_passages(change), frozenset(_in_stage(change, Stage.PRODUCTION)))
             restored = VersionName(name.model, choice.restored)
@@ -42,7 +49,7 @@ class SqlStages:
             else:
                 lifecycle.check_move(change.policy, Stage(row.stage), Stage.PRODUCTION)
                 _enter(change, row, Stage.PRODUCTION, leaving, ActivityType.APPLIED_TRANSITION, comment, rollback=True)
-            return Moved(version=version_of(change.version(restored), name.model), archived=tuple(leaving))
+            return Moved(version=change.record(restored.number), archived=tuple(leaving))
 
 
 def apply(change: Change, name: VersionName, move: Move, type: ActivityType) -> Moved:
@@ -51,14 +58,14 @@ def apply(change: Change, name: VersionName, move: Move, type: ActivityType) -> 
     Raises NotFound, VersionNotReady, Aborted (etag), StageNotAllowed, NothingToArchive; then nothing is changed.
     """
     row = change.ready(name)
-    check_etag(move.etag, version_of(row, name.model).etag, name)
+    check_etag(move.etag, version_etag(row), name)
     lifecycle.check_archiving(move.target, move.archive_existing)
     lifecycle.check_move(change.policy, Stage(row.stage), move.target)
     others = _in_stage(change, move.target)
     lifecycle.check_room(change.policy, move.target, others, move.archive_existing)
     leaving = others if move.archive_existing else []
     _enter(change, row, move.target, leaving, type, move.comment, rollback=False)
-    return Moved(version=version_of(change.version(name), name.model), archived=tuple(leaving))
+    return Moved(version=change.record(name.number), archived=tuple(leaving))
 
 
 def _enter(

@@ -43,6 +43,11 @@ models = Table(
     Column("revision", Integer, nullable=False),
     Column("versions", Integer, nullable=False),  # numbers given out
     Column("activities", BigInteger, nullable=False),  # sequence numbers given out
+    Column("stage_names", _Json, nullable=False, server_default="{}"),  # {stage: own name}
+    Column("head", String(64), nullable=False, server_default=""),  # hash of the last activity
+    # ListModels by time
+    Index("models_by_creation", "created", "name"),
+    Index("models_by_update", "updated", "name"),
 )
 
 versions = Table(
@@ -74,6 +79,13 @@ versions = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("external_uri", Text, nullable=False, server_default=""),  # instead of a source
+    Column("copied_from", Text, nullable=False, server_default=""),  # name of a version, as it was then
+    Column("logged_model", Text, nullable=False, server_default=""),
+    # ListModelVersions of all models, by time or of one run
+    Index("versions_by_creation", "created", "model_id", "number"),
+    Index("versions_by_update", "updated", "model_id", "number"),
+    Index("versions_by_run", "run"),
     # GetModel, ListModelVersions, TransitionStage
     Index("versions_by_stage", "model_id", "stage", "number"),
     # The rule "one Production" of models that have it, whatever code says.
@@ -107,6 +119,27 @@ files = Table(
 # One row per content that a version has or is about to have; the row is the lock between a copy and a removal.
 blobs = Table("blobs", metadata, Column("sha256", String(64), primary_key=True))
 
+# What is kept of a version that was deleted; what happened to it is among the activities.
+deleted_versions = Table(
+    "deleted_versions",
+    metadata,
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("creator", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("deleted", BigInteger, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model_id", String(32), primary_key=True),
+    Column("alias", Text(collation="C").with_variant(Text(), "sqlite"), primary_key=True),
+    Column("number", Integer, nullable=False),
+    _of_version(),
+    Index("aliases_by_version", "model_id", "number"),
+)
+
 requests = Table(
     "requests",
     metadata,
@@ -134,25 +167,38 @@ comments = Table(
     Column("text", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger),  # when its text was last changed
     _of_version(),
+    # ListComments of one version
+    Index("comments_by_version", "model_id", "number", "sequence"),
+)
+
+# Tells which key the hashes of this database's activities are made with; one row.
+chain_key = Table(
+    "chain_key",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mark", String(64), nullable=False),
 )
 
 # Never updated and never deleted but with their model: `sequence` counts them per model, without gaps.
 activities = Table(
     "activities",
     metadata,
-    Column("model_id", String(32), primary_key=True),
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", Integer, nullable=False),
+    Column("number", Integer, nullable=False),  # of a version that may be gone
     Column("type", String(32), nullable=False),
     Column("user", Text, nullable=False),
     Column("from_stage", String(16)),
     Column("to_stage", String(16)),
-    Column("comment", Text, nullable=False),  # of NEW_COMMENT it is in `comments`
+    Column("comment", Text, nullable=False),  # a comment's text is in `comments`
     Column("created", BigInteger, nullable=False),
     Column("rollback", Boolean, nullable=False),
     Column("passage", Boolean, nullable=False),  # counts for RollBack: brought to Production, or moved by a rollback
-    _of_version(),
+    Column("subject", BigInteger, nullable=False, server_default="0"),  # sequence of the comment that it is about
+    Column("digest", String(64), nullable=False, server_default=""),  # of that comment's text
+    Column("hash", String(64), nullable=False, server_default=""),  # see chain.py
     # ListActivities of one version
     Index("activities_by_version", "model_id", "number", "sequence"),
     # RollBack
