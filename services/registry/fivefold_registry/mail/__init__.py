@@ -1,0 +1,1 @@
+"""Mail: who hears of what, and how it is written and sent."""
