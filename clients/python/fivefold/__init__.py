@@ -1,4 +1,4 @@
-"""Fivefold's SDK: `client = fivefold.connect("127.0.0.1:7100")`.
+"""Fivefold's SDK: `client = fivefold.connect("127.0.0.1:7100")`, or `connect_async` for asyncio.
 
 Then `client.tracking`, `.features`, `.registry`, `.automl` and `.serving`; `except fivefold.NotFound` and its like for
 what they raise. Importing this package imports nothing else: gRPC comes with the first `connect`, pandas or pyarrow
@@ -8,6 +8,7 @@ with the first frame.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fivefold.sdk.asynchronous import AsyncClient, connect_async
     from fivefold.sdk.client import Client, connect
     from fivefold.sdk.errors import (
         Aborted,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Aborted",
     "AlreadyExists",
+    "AsyncClient",
     "Cancelled",
     "Client",
     "DeadlineExceeded",
@@ -51,9 +53,16 @@ __all__ = [
     "Unimplemented",
     "Unreachable",
     "connect",
+    "connect_async",
 ]
 
-_HOME = {"Client": "fivefold.sdk.client", "Lookup": "fivefold.sdk.lookups", "connect": "fivefold.sdk.client"}
+_HOME = {
+    "AsyncClient": "fivefold.sdk.asynchronous",
+    "Client": "fivefold.sdk.client",
+    "Lookup": "fivefold.sdk.lookups",
+    "connect": "fivefold.sdk.client",
+    "connect_async": "fivefold.sdk.asynchronous",
+}
 
 
 def __getattr__(name: str) -> Any:
