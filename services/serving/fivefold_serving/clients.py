@@ -125,7 +125,8 @@ class Watch:
     def __iter__(self) -> Iterator[frozenset[str]]:
         with passed_on("registry"):
             for message in self._stream:
-                yield frozenset(event.model.removeprefix("models/") for event in message.events)
+                names = [name for event in message.events for name in (event.model, event.old_model) if name]
+                yield frozenset(name.removeprefix("models/") for name in names)
 
     def cancel(self) -> None:
         self._stream.cancel()
