@@ -90,7 +90,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(client: Client, tmp
 
     def breaking(offset: int) -> Iterator[object]:
         asked.append(offset)
-        for place, part in enumerate(client.tracking._fetch(run.name, "file", offset)):
+        for place, part in enumerate(client.tracking.artifacts._fetch(run.name, "file", offset)):
             yield part
             if len(asked) == 1 and place == 1:
                 raise fivefold.Unavailable("the line is cut")

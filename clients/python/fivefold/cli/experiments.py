@@ -21,7 +21,7 @@ def experiments() -> None:
 def list_(limit: int | None, deleted: bool, output: str) -> None:
     """Lists experiments, newest first."""
     with client() as connected:
-        found = connected.tracking.list_experiments(limit=limit, show_deleted=deleted)
+        found = connected.tracking.list_experiments(limit=limit, view="all" if deleted else "active")
     show([one.to_dict() for one in found], output, ("name", "display_name", "create_time", "update_time"))
 
 

@@ -8,6 +8,7 @@ from fivefold.sdk.errors import MissingExtra
 _EXTRA = {
     "numpy": "pandas",
     "pandas": "pandas",
+    "psutil": "system",
     "pyarrow": "pandas",
     "pyarrow.csv": "pandas",
     "pyarrow.parquet": "pandas",

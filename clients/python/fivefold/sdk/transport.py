@@ -53,6 +53,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # a service that is back is found soon, however long it was away
     ("grpc.primary_user_agent", "fivefold-python"),
 ]
 
@@ -132,6 +133,19 @@ class Transport:
         finally:
             answers.cancel()
 
+    def exchange(self, method: grpc.StreamStreamMultiCallable[Q, A], requests: Iterator[Q]) -> Iterator[A]:
+        """Yields the answers to a stream of requests, which gRPC draws in a thread of its own; there is no deadline.
+
+        Raises FivefoldError while iterated.
+        """
+        answers = method(requests, metadata=self._bearer.metadata())
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise self._typed(error, None) from None
+        finally:
+            answers.cancel()
+
     def follow(self, open_stream: Callable[[], Iterator[A]]) -> Iterator[A]:
         """Yields from a stream and opens it again when the service goes away, for a minute since its last answer.
 
@@ -181,6 +195,15 @@ class Transport:
             raise self._typed(error, timeout) from None
         states = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
         return states.get(answer, "UNKNOWN")
+
+    @property
+    def has_token(self) -> bool:
+        """Whether calls say who makes them."""
+        return bool(self._bearer.metadata())
+
+    def again(self) -> Transport:
+        """Returns a transport to the same service with a connection of its own, as the child of a fork needs."""
+        return Transport(self.service, self.address, self._access)
 
     def close(self) -> None:
         """Closes the connection; calls that are under way are cancelled."""
