@@ -17,6 +17,7 @@ from fivefold_runtime.sql import Database, sqlite_in
 from fivefold_tracking import names
 from fivefold_tracking.servicer import TrackingServicer
 from fivefold_tracking.store.sql import MIGRATIONS, Store
+from fivefold_tracking.sweeping import Sweeper
 
 SERVICE = "fivefold.tracking.v1.TrackingService"
 
@@ -46,18 +47,25 @@ def build(config: Config) -> App:
     store = Store.over(database)
     authorizer = Authorizer(config, database, owner_of=lambda name: _owner_of(store, name))
     objects = Objects.open(config.objects_url or str(Path(config.data) / "objects"))
+    sweeper = Sweeper(store, objects, database.clock)
     return App(
         servicers={
-            SERVICE: TrackingServicer(database, store, objects, authorizer),
+            SERVICE: TrackingServicer(database, store, objects, authorizer, sweeper),
             PERMISSIONS: PermissionsServicer(database, authorizer),
         },
         database=database,
         authorizer=authorizer,
+        background=[sweeper],
     )
 
 
 def _owner_of(store: Store, name: str) -> str:
-    """Returns the experiment that carries the grants of a run, or of itself. Raises NotFound, NameInvalid."""
+    """Returns the experiment that carries the grants of a run or logged model, or of itself.
+
+    Raises NotFound, NameInvalid.
+    """
+    if names.is_logged_model(name):
+        return names.experiment_name(store.logged_models.experiment_of(names.logged_model_id(name)))
     if names.is_run(name):
         return names.experiment_name(store.runs.experiment_of(names.run_id(name)))
     return store.experiments.get(names.experiment_number(name)).name

@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Table, func, literal, select
+from sqlalchemy import Connection, Row, Table, func, literal, or_, select
 
-from fivefold_tracking.lifecycle import RunStatus
+from fivefold_tracking.lifecycle import RunStatus, is_purged
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.store.records import InputRecord, RunRecord, SourceRecord
-from fivefold_tracking.store.tables import datasets, experiments, input_tags, inputs, metrics, params, runs, tags
+from fivefold_tracking.store.records import InputRecord, ModelOutputRecord, RunRecord, SourceRecord
+from fivefold_tracking.store.tables import (
+    datasets,
+    experiments,
+    input_tags,
+    inputs,
+    logged_models,
+    metrics,
+    model_inputs,
+    model_outputs,
+    params,
+    runs,
+    tags,
+)
 
 DELETED = func.coalesce(
     runs.c.deleted, experiments.c.deleted
@@ -26,6 +39,7 @@ def runs_by_id(tx: Connection, ids: Sequence[str], *, whole: bool = True) -> lis
     """
     of_params, of_tags = _texts(tx, params, ids), _texts(tx, tags, ids)
     of_metrics, of_inputs = _points(tx, ids), _inputs(tx, ids, whole)
+    used, made = _models(tx, model_inputs, ids), _models(tx, model_outputs, ids)
     query = select(runs, DELETED.label("gone")).select_from(_WITH_EXPERIMENT).where(runs.c.id.in_(ids))
     found = {
         row.id: RunRecord(
@@ -45,8 +59,11 @@ def runs_by_id(tx: Connection, ids: Sequence[str], *, whole: bool = True) -> lis
             created=row.created,
             deleted=row.gone,
             etag=str(row.revision),
+            model_inputs=tuple(each.model for each in used[row.id]),
+            outputs=tuple(ModelOutputRecord(each.model, each.step) for each in made[row.id]),
         )
         for row in tx.execute(query)
+        if not is_purged(row.deleted) and not is_purged(row.gone)
     }
     return [found[run] for run in ids if run in found]
 
@@ -58,6 +75,16 @@ def _texts(tx: Connection, table: Table, ids: Sequence[str]) -> defaultdict[str,
     )
     for run, key, value in tx.execute(query):
         found[run][key] = value
+    return found
+
+
+def _models(tx: Connection, table: Table, ids: Sequence[str]) -> defaultdict[str, list[Row[Any]]]:
+    """Returns the logged models that runs used or made, but for purged ones."""
+    found: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    there = or_(logged_models.c.deleted.is_(None), logged_models.c.deleted >= 0)
+    query = select(table).join(logged_models, logged_models.c.id == table.c.model)
+    for row in tx.execute(query.where(table.c.run.in_(ids), there).order_by(table.c.run, table.c.model)):
+        found[row.run].append(row)
     return found
 
 

@@ -28,8 +28,10 @@ from fivefold_runtime.tables import Position
 metadata = MetaData()
 _Text = Text(collation="C").with_variant(Text(), "sqlite")
 _Id = String(32, collation="C").with_variant(String(32), "sqlite")
+_ModelId = String(34, collation="C").with_variant(String(34), "sqlite")  # of a logged model, or of either kind of parent
 _ACTIVE = text("deleted IS NULL")
 _DELETED = text("deleted IS NOT NULL")
+_PURGED = text("deleted < 0")
 # A value may be longer than PostgreSQL lets into an index: short ones have one index, the rare long ones another.
 SHORT = text("length(value) <= 500")
 LONG = text("length(value) > 500")
@@ -83,6 +85,8 @@ runs = Table(
     Index("runs_by_display_name", "experiment", "display_name", "id"),
     # SearchRuns without deleted ones, UndeleteRuns, PurgeRuns
     Index("runs_deleted", "experiment", "deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
+    # what is left to remove after a purge
+    Index("runs_purged", "id", sqlite_where=_PURGED, postgresql_where=_PURGED),
     # SearchRuns of one parent
     Index("runs_by_parent", "parent", sqlite_where=text("parent <> ''"), postgresql_where=text("parent <> ''")),
 )
@@ -176,6 +180,8 @@ inputs = Table(
     metadata,
     Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("dataset", ForeignKey("datasets.id"), primary_key=True),
+    # ListDatasets
+    Index("inputs_by_dataset", "dataset"),
     sqlite_with_rowid=False,
 )
 
@@ -186,10 +192,91 @@ input_tags = Table(
     Column("dataset", ForeignKey("datasets.id"), primary_key=True),
     Column("key", _Text, primary_key=True),
     Column("value", _Text, nullable=False),
+    # ListDatasets
+    Index("input_tags_by_dataset", "dataset", "key"),
     sqlite_with_rowid=False,
 )
 
-# One row per content that is stored; its bytes are older than the row, and stay as long as it does.
+logged_models = Table(
+    "logged_models",
+    metadata,
+    Column("id", _ModelId, primary_key=True),
+    Column("experiment", ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False),
+    Column("display_name", _Text, nullable=False),
+    Column("model_type", _Text, nullable=False),
+    Column("source_run", _Id, nullable=False),  # "" for none; it stays when the run is purged
+    Column("status", String(16), nullable=False),
+    Column("status_message", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("deleted", BigInteger),  # by itself, as of runs
+    Column("revision", Integer, nullable=False),
+    # SearchLoggedModels by creation
+    Index("logged_models_by_creation", "experiment", "created", "id"),
+    # what is left to remove after a purge
+    Index("logged_models_purged", "id", sqlite_where=_PURGED, postgresql_where=_PURGED),
+)
+
+logged_model_params = Table(
+    "logged_model_params",
+    metadata,
+    Column("model", ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+    Column("number", Double),  # the value as a number, for comparisons; NULL where it is none
+    sqlite_with_rowid=False,
+)
+
+logged_model_tags = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model", ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The latest point of each metric of a logged model, by the run and dataset that it was measured by.
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model", ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", _Text, primary_key=True),
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("dataset", _Text, primary_key=True),  # "" where not said
+    Column("digest", _Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("value", Double),
+    # the cascade of a run
+    Index("logged_model_metrics_by_run", "run"),
+    sqlite_with_rowid=False,
+)
+
+# Logged models that runs used, of any experiment.
+model_inputs = Table(
+    "model_inputs",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True),
+    # the cascade of a logged model
+    Index("model_inputs_by_model", "model"),
+    sqlite_with_rowid=False,
+)
+
+# Logged models that runs made.
+model_outputs = Table(
+    "model_outputs",
+    metadata,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    # the cascade of a logged model
+    Index("model_outputs_by_model", "model"),
+    sqlite_with_rowid=False,
+)
+
+# One row per content that an artifact has, or had; it is the lock of who enters the content and who removes its bytes.
 blobs = Table(
     "blobs",
     metadata,
@@ -201,13 +288,41 @@ blobs = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent", _ModelId, primary_key=True),  # a run or a logged model
     Column("path", _Text, primary_key=True),  # ListArtifacts, recursive
     Column("folder", _Text, nullable=False),  # that it lies in, "" for the top
     Column("sha256", ForeignKey("blobs.sha256")),  # NULL for a folder
     Column("created", BigInteger, nullable=False),
     # ListArtifacts
-    Index("artifacts_by_folder", "run", "folder", "path"),
+    Index("artifacts_in_folder", "parent", "folder", "path"),
+    # which contents nothing has
+    Index("artifacts_by_content", "sha256"),
+)
+
+# What has arrived of uploads that are not over.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", _Id, primary_key=True),  # the folder of its parts in the object store
+    Column("parent", _ModelId, nullable=False),
+    Column("path", _Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("subject", _Text, nullable=False),  # who uploads
+    Column("writer", _Id, nullable=False),  # the call that may go on with it
+    Column("received", BigInteger, nullable=False),  # bytes
+    Column("touched", BigInteger, nullable=False),
+    # GetUpload, and how much one caller has
+    Index("uploads_of_subject", "subject", "parent", "path"),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload", ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", BigInteger, primary_key=True),  # bytes before it
+    Column("size", BigInteger, nullable=False),
+    Column("writer", _Id, nullable=False),  # the call that stored it; in its key, so that no two write the same object
+    sqlite_with_rowid=False,
 )
 
 runtime_tables.add_to(metadata)
