@@ -1,22 +1,26 @@
-"""`fivefold models`: registered models, their versions and stages.
+"""`fivefold models`: registered models. Versions, stages, requests and history have modules of their own beside this.
 
-A model is given as MODEL, a version as MODEL/NUMBER, a transition request by its name or by its version.
+A model is given as MODEL, a version as MODEL/NUMBER, MODEL@ALIAS or MODEL/STAGE (the newest there), a transition
+request by its name, MODEL/NUMBER/REQUEST, or by its version. Stages may be the model's own names for them.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
-from fivefold.cli.arguments import comment, limit, tags
+from fivefold.cli.arguments import limit, pairs, tags
+from fivefold.cli.failures import USAGE, Failure
+from fivefold.cli.modelcards import VERSION, is_version, model_card, model_row, version_card, version_row
+from fivefold.cli.modelhistory import HISTORY
+from fivefold.cli.modelstages import STAGES
+from fivefold.cli.modelversions import VERSIONS
 from fivefold.cli.output import listed, show, shown
 from fivefold.cli.session import client
 
-_VERSION = ("name", "stage", "status", "create_time", "creator", "description")
-_stage = click.Choice(["None", "Staging", "Production", "Archived"], case_sensitive=False)
-_archive = click.option("--archive-existing", is_flag=True, help="Archive the other versions in that stage.")
+_COLUMNS = ("name", "stages", "aliases", "update_time", "description")
+_REGISTER = "no model yet; make one with: fivefold models register MODEL SOURCE"
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_stage_names = pairs("--stage-name", "stage_names", "An own name of a stage; may be repeated.", "STAGE=NAME")
 
 
 @click.group()
@@ -31,184 +35,183 @@ def list_(limit: int | None, output: str) -> None:
     """Lists models by name, with the newest version in each stage."""
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.list_models(limit=limit)]
-    if output in ("json", "yaml"):
-        return show(found, output)
-    rows = [
-        one | {"latest": {version["stage"]: version["version"] for version in one["latest_versions"]}} for one in found
-    ]
-    show(rows, output, ("name", "latest", "update_time", "description"))
+    show(found if output in ("json", "yaml") else map(model_row, found), output, _COLUMNS, empty=_REGISTER)
+
+
+@models.command()
+@click.argument("filter", default="")
+@click.option("--versions", "of_versions", is_flag=True, help="Search versions of all models, not models.")
+@click.option("--order-by", default="", help='Such as "update_time DESC".')
+@limit
+@listed
+def search(filter: str, of_versions: bool, order_by: str, limit: int | None, output: str) -> None:
+    """Lists the models, or versions of all models, that fit FILTER.
+
+    \b
+    fivefold models search "name LIKE 'churn%' AND tags.team = 'growth'"
+    fivefold models search --versions "stage = 'Production' AND tags.reviewed = 'yes'"
+    """
+    with client() as connected:
+        if of_versions:
+            versions = [
+                one.to_dict() for one in connected.registry.search_versions(filter, order_by=order_by, limit=limit)
+            ]
+            rows = versions if output in ("json", "yaml") else map(version_row, versions)
+            return show(rows, output, VERSION, empty="no version fits; see models with: fivefold models list")
+        found = [one.to_dict() for one in connected.registry.search_models(filter, order_by=order_by, limit=limit)]
+    rows = found if output in ("json", "yaml") else map(model_row, found)
+    show(rows, output, _COLUMNS, empty="no model fits; see all with: fivefold models list")
 
 
 @models.command("show")
 @click.argument("model")
 @shown
 def show_(model: str, output: str) -> None:
-    """Shows a model, or one version of it (MODEL/NUMBER)."""
+    """Shows a model, or one version of it: stages, aliases, open requests and what you may do with them, lineage."""
     with client() as connected:
-        if "/" in model.removeprefix("models/"):
-            return show(connected.registry.get_version(model).to_dict(), output)
-        show(connected.registry.get_model(model).to_dict(), output)
+        if is_version(model):
+            version = connected.registry.get_version(model)
+            waiting = connected.registry.transition_requests(version.name)
+            open_requests = [one.to_dict() for one in waiting]
+            return show(
+                version_card(version.to_dict(), open_requests)
+                if output == "table"
+                else version.to_dict() | {"open_requests": open_requests},
+                output,
+            )
+        found = connected.registry.get_model(model)
+        open_requests = [one.to_dict() for one in connected.registry.transition_requests(found.name)]
+    show(
+        model_card(found.to_dict(), open_requests)
+        if output == "table"
+        else found.to_dict() | {"open_requests": open_requests},
+        output,
+    )
 
 
 @models.command()
 @click.argument("model")
-@limit
-@listed
-def versions(model: str, limit: int | None, output: str) -> None:
-    """Lists the versions of a model, newest first."""
-    with client() as connected:
-        found = connected.registry.list_versions(model, limit=limit)
-    show([one.to_dict() for one in found], output, _VERSION)
-
-
-@models.command()
-@click.argument("model")
-@click.argument("source")
-@click.option("--description", default="", help="What the version is.")
-@click.option("--training-set", default="", help="What it was trained on.")
+@click.option("--description", default="", help="What it is for.")
+@click.option("--one-production", is_flag=True, help="At most one version in Production.")
+@click.option("--stepwise", is_flag=True, help="None, Staging, Production, and back; instead of any move.")
+@click.option("--no-self-approval", is_flag=True, help="Nobody approves a request of their own.")
+@_stage_names
 @tags
 @shown
-def register(model: str, source: str, description: str, training_set: str, tags: dict[str, str], output: str) -> None:
-    """Makes the next version of MODEL from SOURCE, runs/RUN/artifacts/PATH; makes the model if need be."""
+def create(
+    model: str,
+    description: str,
+    one_production: bool,
+    stepwise: bool,
+    no_self_approval: bool,
+    stage_names: dict[str, str],
+    tags: dict[str, str],
+    output: str,
+) -> None:
+    """Registers a model without a version yet; you manage it."""
     with client() as connected:
-        connected.registry.create_model(model, allow_existing=True)
-        made = connected.registry.create_version(
-            model, source, description=description, training_set=training_set, tags=tags
-        )
-    show(made.to_dict(), output)
-
-
-@models.command()
-@click.argument("version")
-@click.argument("stage", type=_stage)
-@_archive
-@comment
-@shown
-def promote(version: str, stage: str, archive_existing: bool, comment: str, output: str) -> None:
-    """Moves a version to another stage."""
-    with client() as connected:
-        moved = connected.registry.transition(version, stage, archive_existing=archive_existing, comment=comment)
-    _moved(moved.to_dict(), output)
-
-
-@models.command()
-@click.argument("version")
-@click.argument("stage", type=_stage)
-@comment
-@shown
-def request(version: str, stage: str, comment: str, output: str) -> None:
-    """Asks the managers of a model to move a version."""
-    with client() as connected:
-        show(connected.registry.request_transition(version, stage, comment=comment).to_dict(), output)
+        made = connected.registry.create_model(
+            model,
+            description=description,
+            tags=tags,
+            one_production=one_production,
+            stepwise=stepwise,
+            no_self_approval=no_self_approval,
+            stage_names=stage_names,
+        ).to_dict()
+    show(model_card(made, []) if output == "table" else made, output)
 
 
 @models.command()
 @click.argument("model")
-@click.option("--all", "settled", is_flag=True, help="Settled ones too.")
+@click.option("--description", default=None, help="What it is.")
+@tags
+@click.option("--untag", multiple=True, metavar="NAME", help="Remove a label; may be repeated.")
+@click.option("--one-production/--many-production", default=None, help="At most one version in Production, or any.")
+@click.option("--stepwise/--any-move", default=None, help="None, Staging, Production, and back; or any move.")
+@click.option("--no-self-approval/--self-approval", default=None, help="Whether another person must approve a request.")
+@_stage_names
+@shown
+def update(
+    model: str,
+    description: str | None,
+    tags: dict[str, str],
+    untag: tuple[str, ...],
+    one_production: bool | None,
+    stepwise: bool | None,
+    no_self_approval: bool | None,
+    stage_names: dict[str, str],
+    output: str,
+) -> None:
+    """Changes description, labels or rules of a model, or description and labels of a version (MODEL/NUMBER)."""
+    labels: dict[str, str | None] = {**tags, **dict.fromkeys(untag)}
+    rules = {"one_production": one_production, "stepwise": stepwise, "no_self_approval": no_self_approval}
+    ruled = bool(stage_names) or any(value is not None for value in rules.values())
+    if not ruled and description is None and not labels:
+        raise Failure("nothing to change", "give --description, --tag, --untag or a rule; see --help", code=USAGE)
+    with client() as connected:
+        if is_version(model):
+            if ruled:
+                raise Failure("rules belong to a model, not to a version", f"{model.split('/')[0]} alone", code=USAGE)
+            version = connected.registry.update_version(model, description=description, tags=labels).to_dict()
+            return show(version_card(version, []) if output == "table" else version, output)
+        if ruled:
+            changed = connected.registry.set_policy(model, **rules, stage_names=stage_names or None)
+        if description is not None or labels:
+            changed = connected.registry.update_model(model, description=description, tags=labels)
+    show(model_card(changed.to_dict(), []) if output == "table" else changed.to_dict(), output)
+
+
+@models.command()
+@click.argument("model")
+@click.argument("name")
+def rename(model: str, name: str) -> None:
+    """Gives a model another NAME; versions, history, aliases and rights stay with it."""
+    with client() as connected:
+        click.echo(f"{model.removeprefix('models/')} is {connected.registry.rename_model(model, name).name} now")
+
+
+@models.command()
+@click.argument("model")
+@_yes
+def delete(model: str, yes: bool) -> None:
+    """Deletes a model with all its versions, or one version (MODEL/NUMBER), for good."""
+    with client() as connected:
+        one = is_version(model)
+        name = connected.registry.get_version(model).name if one else connected.registry.get_model(model).name
+        if not yes:
+            click.confirm(f"Delete {name}{'' if one else ' with all its versions'}, for good?", abort=True, err=True)
+        if one:
+            connected.registry.delete_version(name)
+        else:
+            connected.registry.delete_model(name)
+    click.echo(f"{name} is deleted")
+
+
+@models.command()
+@click.argument("model")
+@pairs("--grant", "given", "Give a level to a person or group:NAME; may be repeated.", "WHO=LEVEL")
+@click.option("--revoke", multiple=True, metavar="WHO", help="Take a grant away; may be repeated.")
 @listed
-def requests(model: str, settled: bool, output: str) -> None:
-    """Lists the transition requests of a model or version, newest first."""
+def permissions(model: str, given: dict[str, str], revoke: tuple[str, ...], output: str) -> None:
+    """Shows who may do what with a model, or changes it.
+
+    Levels: CAN_READ, CAN_EDIT, CAN_MANAGE_STAGING_VERSIONS, CAN_MANAGE_PRODUCTION_VERSIONS, CAN_MANAGE; each includes
+    those before it. CAN_ may be left out.
+    """
     with client() as connected:
-        found = connected.registry.transition_requests(model, show_settled=settled)
-    columns = ("name", "stage", "state", "creator", "available_actions", "create_time", "comment")
-    show([one.to_dict() for one in found], output, columns)
+        now = connected.registry.regrant(model, given, revoke) if given or revoke else None
+        now = now or connected.registry.permissions(model)
+    if output in ("json", "yaml"):
+        return show(now.to_dict(), output)
+    rows = [{"principal": who, "level": level} for who, level in sorted(now.grants.items())]
+    show(
+        rows,
+        output,
+        ("principal", "level"),
+        empty="nobody holds a grant; whoever may manage all may give one: --grant WHO=CAN_MANAGE",
+    )
 
 
-@models.command()
-@click.argument("request")
-@_archive
-@comment
-@shown
-def approve(request: str, archive_existing: bool, comment: str, output: str) -> None:
-    """Approves a transition request; the version moves at once."""
-    with client() as connected:
-        approved = connected.registry.approve(request, archive_existing=archive_existing, comment=comment)
-    _moved(approved.to_dict(), output)
-
-
-@models.command()
-@click.argument("request")
-@comment
-@shown
-def reject(request: str, comment: str, output: str) -> None:
-    """Rejects a transition request."""
-    with client() as connected:
-        show(connected.registry.reject(request, comment=comment).to_dict(), output)
-
-
-@models.command()
-@click.argument("request")
-@comment
-@shown
-def cancel(request: str, comment: str, output: str) -> None:
-    """Takes a transition request back."""
-    with client() as connected:
-        show(connected.registry.cancel(request, comment=comment).to_dict(), output)
-
-
-@models.command()
-@click.argument("model")
-@comment
-@shown
-def rollback(model: str, comment: str, output: str) -> None:
-    """Puts the Production version before the present one back."""
-    with client() as connected:
-        _moved(connected.registry.roll_back(model, comment=comment).to_dict(), output)
-
-
-@models.command()
-@click.argument("model")
-@listed
-def history(model: str, output: str) -> None:
-    """Lists what happened to a model or version, oldest first."""
-    with client() as connected:
-        found = [one.to_dict() for one in connected.registry.activities(model)]
-    rows = [one | {"version": "/".join(one["name"].split("/")[1:4:2])} for one in found]
-    show(rows, output, ("create_time", "version", "type", "user", "from_stage", "to_stage", "comment"))
-
-
-@models.command("comment")
-@click.argument("version")
-@click.argument("text")
-@shown
-def comment_(version: str, text: str, output: str) -> None:
-    """Adds a comment to a version."""
-    with client() as connected:
-        show(connected.registry.comment(version, text).to_dict(), output)
-
-
-@models.command()
-@click.argument("version")
-@click.argument("folder", type=click.Path(file_okay=False))
-def download(version: str, folder: str) -> None:
-    """Fetches all files of a version, verified, below FOLDER."""
-    with client() as connected:
-        click.echo(str(connected.registry.download(version, folder)))
-
-
-@models.command()
-@click.argument("names", nargs=-1)
-@click.option("--after", type=click.IntRange(0), default=0, help="Events after this position; 0: from the first.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one event a line.")
-def watch(names: tuple[str, ...], after: int, output: str) -> None:
-    """Prints the registry's events as they happen, until Ctrl-C; only those of the models NAMES, if given."""
-    with client() as connected:
-        for event in connected.registry.watch(after, models=names):
-            if output == "json":
-                fields: dict[str, Any] = event.to_dict()
-                click.echo(json.dumps(fields, default=str))
-                continue
-            stages = f"  {event.from_stage or '-'} -> {event.to_stage}" if event.to_stage else ""
-            when = event.time.strftime("%H:%M:%S") if event.time else ""
-            click.echo(
-                f"{event.position:>6}  {when}  {event.type}  {event.model_version or event.model}{stages}  {event.user}"
-            )
-
-
-def _moved(result: dict[str, Any], output: str) -> None:
-    if output != "table":
-        return show(result, output)
-    version = result["model_version"]
-    click.echo(f"{version['name']} is in {version['stage']}")
-    for name in result["archived"]:
-        click.echo(f"{name} was archived")
+for _command in (*VERSIONS, *STAGES, *HISTORY):
+    models.add_command(_command)

@@ -25,7 +25,7 @@ class Activities(RegistryCalls):
 
     def comments(self, name: str) -> Listing[Comment]:
         """Lists the comments on a version, or on all versions of a model, oldest first."""
-        request = pb.ListCommentsRequest(parent=names.model_or_version(name))
+        request = pb.ListCommentsRequest(parent=self._parent(name))
         return listing(Comment, self._transport.pages(self._stub.ListComments, request, "comments"))
 
     def edit_comment(self, name: str, text: str) -> Comment:
@@ -48,7 +48,7 @@ class Activities(RegistryCalls):
 
     def activities(self, name: str) -> Listing[Activity]:
         """Lists what happened to a version, or to all versions of a model, oldest first."""
-        request = pb.ListActivitiesRequest(parent=names.model_or_version(name))
+        request = pb.ListActivitiesRequest(parent=self._parent(name))
         return listing(Activity, self._transport.pages(self._stub.ListActivities, request, "activities"))
 
     def verify_activities(self, model: str, expected_head: ActivityHead | str | None = None) -> Verification:

@@ -55,7 +55,7 @@ class FivefoldError(Exception):
         self.reason = reason
         self.facts = dict(facts or {})
         self.fields = fields
-        self.hint = hint or hint_for(self.code, reason)
+        self.hint = hint or hint_for(self.code, reason, self.facts)
         self.retry_after = retry_after
 
     def __str__(self) -> str:

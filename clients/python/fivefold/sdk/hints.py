@@ -1,4 +1,8 @@
-"""What to do about an error, by reason; by code where the answer had no reason. A table of facts and nothing else."""
+"""What to do about an error, by reason; by code where the answer had no reason. Tables of facts and nothing else."""
+
+import re
+from collections.abc import Mapping
+from shlex import quote
 
 BY_REASON = {
     "PAGE_TOKEN_INVALID": "start again without a page token; a token belongs to the arguments it was made with",
@@ -56,6 +60,20 @@ BY_CODE = {
 }
 
 
-def hint_for(code: str, reason: str) -> str:
+# What is not there, by the form of its name; {0} … are the parts of the name in parentheses.
+BY_NAME = {
+    r"models/([^/-][^/]*|-[^/]+)": "see those that you may read with `fivefold models list`",
+    r"models/([^/]+)/versions/[0-9]+": "see those that there are with `fivefold models versions {0}`",
+    r"models/([^/]+)/aliases/[^/]+": "see those that there are with `fivefold models alias {0}`",
+    r"models/([^/]+/)versions/([0-9]+)/requests/[0-9]+": "see them with `fivefold models requests {0}{1} --all`",
+    r"models/([^/]+/)versions/([0-9]+)/comments/[0-9]+": "see them with `fivefold models comments {0}{1}`",
+}
+
+
+def hint_for(code: str, reason: str, facts: Mapping[str, str] | None = None) -> str:
     """Returns what to do about an error, or "" when its message says it all."""
+    if reason == "RESOURCE_NOT_FOUND":
+        for form, hint in BY_NAME.items():
+            if found := re.fullmatch(form, (facts or {}).get("name", "")):
+                return hint.format(*map(quote, found.groups()))
     return BY_REASON.get(reason, "") if reason else BY_CODE.get(code, "")

@@ -4,6 +4,7 @@ Only the form is completed here; the services check the rest.
 """
 
 from dataclasses import dataclass
+from shlex import quote
 
 from fivefold.sdk.errors import InvalidArgument
 
@@ -61,7 +62,8 @@ def reference(name: str, number: int | None = None) -> Reference:
     model, _, alias = text.rpartition("@")
     if not slash and model and alias:
         return Reference(f"models/{model}", alias=alias)
-    raise _invalid(name, "MODEL/NUMBER, MODEL@ALIAS or MODEL/STAGE")
+    hint = f"see its versions with `fivefold models versions {quote(text)}`" if text and not slash else ""
+    raise _invalid(name, "MODEL/NUMBER, MODEL@ALIAS or MODEL/STAGE", hint)
 
 
 def below(collection: str, name: str) -> str:
@@ -74,15 +76,16 @@ def below(collection: str, name: str) -> str:
     return f"models/{parts[0]}/versions/{parts[1]}/{collection}/{parts[2]}"
 
 
-def model_or_version(name: str) -> str:
-    """Returns the full name of a model ("churn") or of a version ("churn/3")."""
-    return version(name) if "/" in name.removeprefix("models/") else full("models", name)
-
-
 def short(name: str) -> str:
     """Returns what people type: "churn" for "models/churn", "churn/3" for "models/churn/versions/3"."""
     return "/".join(name.split("/")[1::2])
 
 
-def _invalid(name: object, expected: str) -> InvalidArgument:
-    return InvalidArgument(f"name is {name!r}; it must be {expected}", reason="NAME_INVALID", facts={"name": str(name)})
+def word(name: str) -> str:
+    """Returns what people type in a shell, in quotes where it needs them."""
+    return quote(short(name))
+
+
+def _invalid(name: object, expected: str, hint: str = "") -> InvalidArgument:
+    message = f"name is {name!r}; it must be {expected}"
+    return InvalidArgument(message, reason="NAME_INVALID", facts={"name": str(name)}, hint=hint)

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import names
-from fivefold.sdk.errors import Aborted, InvalidArgument
+from fivefold.sdk.errors import Aborted, InvalidArgument, NotFound
 from fivefold.sdk.grants import Permissions, get_permissions, set_permissions
 from fivefold.sdk.records import Listing, listing
 from fivefold.sdk.registrycalls import RegistryCalls, hinting
@@ -128,8 +128,8 @@ class RegisteredModels(RegistryCalls):
             return self._update(pb.Model(name=full, policy=now.policy, etag=now.etag), ["policy"])
 
         with hinting(
-            STAGE_NOT_ALLOWED=f"archive all but one first: `fivefold models versions {names.short(full)}`",
-            PERMISSION_DENIED=f"only who manages the model sets its policy: see `fivefold models permissions {names.short(full)}`",
+            STAGE_NOT_ALLOWED=f"archive all but one first: `fivefold models versions {names.word(full)}`",
+            PERMISSION_DENIED=f"only who manages the model sets its policy: see `fivefold models permissions {names.word(full)}`",
         ):
             return again(change)
 
@@ -187,16 +187,31 @@ class RegisteredModels(RegistryCalls):
 
     def grant(self, name: str, principal: str, level: str) -> Permissions:
         """Gives one person, or "group:NAME", a level on a model; the grants of others stay."""
-        return again(lambda: self._regrant(name, {principal: level}, ()))
+        return self.regrant(name, {principal: level})
 
     def revoke(self, name: str, *principals: str) -> Permissions:
         """Takes the grants of these on a model away; the grants of others stay."""
-        return again(lambda: self._regrant(name, {}, principals))
+        return self.regrant(name, {}, principals)
 
-    def _regrant(self, name: str, given: Mapping[str, str], taken: Sequence[str]) -> Permissions:
-        now = self.permissions(name)
-        grants = {who: level for who, level in (now.grants | dict(given)).items() if who not in taken}
-        return self.set_permissions(name, grants, etag=now.etag)
+    def regrant(self, name: str, given: Mapping[str, str], taken: Sequence[str] = ()) -> Permissions:
+        """Gives levels and takes grants away, in one write; the grants of others stay.
+
+        Raises NotFound when one of `taken` has no grant, and what `set_permissions` raises.
+        """
+
+        def change() -> Permissions:
+            now = self.permissions(name)
+            if missing := [who for who in taken if who not in now.grants]:
+                raise NotFound(
+                    f"{missing[0]} has no grant on {now.resource}",
+                    reason="RESOURCE_NOT_FOUND",
+                    facts={"principal": missing[0], "resource": now.resource},
+                    hint=f"see who has: `fivefold models permissions {names.word(now.resource)}`",
+                )
+            grants = {who: level for who, level in (now.grants | dict(given)).items() if who not in taken}
+            return self.set_permissions(name, grants, etag=now.etag)
+
+        return again(change)
 
     def _update(self, model: pb.Model, mask: Sequence[str]) -> Model:
         request = pb.UpdateModelRequest(model=model, update_mask=FieldMask(paths=mask), request_id=request_id())
@@ -230,7 +245,7 @@ def again(change: Callable[[], A]) -> A:
 
 
 def _archive_hint(model: str) -> str:
-    short = names.short(model)
+    short = names.word(model)
     return (
         f"move its versions out of Staging and Production first: `fivefold models versions {short}`, "
         f"`fivefold models transition {short}/NUMBER Archived`"

@@ -44,6 +44,11 @@ class RegistryCalls:
         found = self._newest(reference.model, reference.stage)
         return found.name
 
+    def _parent(self, name: str) -> str:
+        """Returns the full name of a model ("churn") or of a version ("churn/3", "churn/Production")."""
+        bare = name.removeprefix("models:/").removeprefix("models/")
+        return self._version(name) if "/" in bare else names.full("models", bare)
+
     def _newest(self, model: str, stage: str) -> pb.ModelVersion:
         """Returns the newest version of a model, in a stage or, for "latest", in any. Raises NotFound."""
         latest = stage.lower() == "latest"
@@ -58,7 +63,7 @@ class RegistryCalls:
             f"{model} has no version{'' if latest else f' in {stage}'}",
             reason="RESOURCE_NOT_FOUND",
             facts={"model": model, "stage": stage},
-            hint=f"see those that it has with `fivefold models versions {names.short(model)}`",
+            hint=f"see those that it has with `fivefold models versions {names.word(model)}`",
         )
 
     def _stage(self, model: str, text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from shlex import quote
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import names
@@ -36,9 +37,9 @@ class Stages(RegistryCalls):
             etag=etag,
             request_id=request_id(),
         )
-        short = names.short(version)
+        short = names.word(version)
         with hinting(
-            PERMISSION_DENIED=f"ask those who may: `fivefold models request {short} {stage} --comment WHY`",
+            PERMISSION_DENIED=f"ask those who may: `fivefold models request {short} {quote(stage)} --comment WHY`",
             STAGE_NOT_ALLOWED=_rules_hint(version),
             VERSION_NOT_READY=f"`fivefold models show {short}` says why",
         ):
@@ -50,9 +51,7 @@ class Stages(RegistryCalls):
         Raises FailedPrecondition (NOTHING_TO_ROLL_BACK), PermissionDenied.
         """
         request = pb.RollBackRequest(model=names.full("models", model), comment=comment, request_id=request_id())
-        nothing = (
-            f"no other version was in Production before; see `fivefold models history {names.short(request.model)}`"
-        )
+        nothing = f"see what was where: `fivefold models history {names.word(request.model)}`"
         with hinting(NOTHING_TO_ROLL_BACK=nothing):
             return Transition.of(self._transport.call(self._stub.RollBack, request))
 
@@ -83,7 +82,7 @@ class Stages(RegistryCalls):
 
         `available_actions` of each are those that you may take.
         """
-        request = pb.ListTransitionRequestsRequest(parent=names.model_or_version(name), show_settled=show_settled)
+        request = pb.ListTransitionRequestsRequest(parent=self._parent(name), show_settled=show_settled)
         pages = self._transport.pages(self._stub.ListTransitionRequests, request, "transition_requests")
         return listing(TransitionRequest, pages)
 
@@ -100,7 +99,7 @@ class Stages(RegistryCalls):
             comment=comment,
             request_id=request_id(),
         )
-        model = message.name.split("/")[1]
+        model = quote(message.name.split("/")[1])
         own = f"another person must approve it: `fivefold models permissions {model}` shows who may"
         with hinting(OWN_REQUEST=own, STAGE_NOT_ALLOWED=_rules_hint(message.name), **_settled(message.name)):
             return Approval.of(self._transport.call(self._stub.ApproveTransitionRequest, message))
@@ -129,24 +128,24 @@ class Stages(RegistryCalls):
         version = self._version(name)
         waiting = self.transition_requests(version)
         if len(waiting) != 1:
-            which = ", ".join(names.short(one.name) for one in waiting)
+            which = ", ".join(names.word(one.name) for one in waiting)
             raise FailedPrecondition(
                 f"{version} has {len(waiting) or 'no'} open requests, so the request must be named",
                 facts={"model_version": version, "open": str(len(waiting))},
                 hint=f"name one of {which}"
                 if which
-                else f"see them with `fivefold models requests {names.short(version)} --all`",
+                else f"see them with `fivefold models requests {names.word(version)} --all`",
             )
         return waiting[0].name
 
 
 def _rules_hint(name: str) -> str:
-    model = name.split("/")[1]
+    model = quote(name.split("/")[1])
     return f"see the model's rules with `fivefold models show {model}`; archive_existing=True (--archive-existing) makes room"
 
 
 def _settled(name: str) -> dict[str, str]:
     return {
-        "REQUEST_SETTLED": f"see by whom with `fivefold models requests {'/'.join(name.split('/')[1:4:2])} --all`; "
+        "REQUEST_SETTLED": f"see by whom with `fivefold models requests {names.word(name.rpartition('/requests/')[0])} --all`; "
         "make a new one if the move is still wanted"
     }

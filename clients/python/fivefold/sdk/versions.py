@@ -66,7 +66,7 @@ class Versions(RegistryCalls):
             source=home, external_uri=external_uri, description=description, tags=tags, lineage=lineage
         )
         request = pb.CreateModelVersionRequest(parent=full, model_version=version, request_id=request_id())
-        register = f"register the model first: `fivefold models create {names.short(full)}`"
+        register = f"register the model first: `fivefold models create {names.word(full)}`"
         with hinting(RESOURCE_NOT_FOUND=register):
             return ModelVersion.of(self._transport.call(self._stub.CreateModelVersion, request, bulk=True))
 
@@ -168,7 +168,7 @@ class Versions(RegistryCalls):
         Raises FailedPrecondition (VERSION_IN_USE) while it is in Staging or Production.
         """
         request = pb.DeleteModelVersionRequest(name=self._version(name), etag=etag, request_id=request_id())
-        archive = f"move it out first: `fivefold models transition {names.short(request.name)} Archived`"
+        archive = f"move it out first: `fivefold models transition {names.word(request.name)} Archived`"
         with hinting(VERSION_IN_USE=archive):
             self._transport.call(self._stub.DeleteModelVersion, request)
 
@@ -187,7 +187,7 @@ class Versions(RegistryCalls):
                 f"{version.name} is {version.status} and has no files here",
                 reason="VERSION_NOT_READY",
                 facts={"model_version": version.name, "status": version.status},
-                hint=where or f"see it with `fivefold models show {names.short(version.name)}`",
+                hint=where or f"see it with `fivefold models show {names.word(version.name)}`",
             )
         folder = Path(local)
         for file in version.files:
