@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from fivefold_registry.__main__ import Config, build
+from fivefold_registry.store.outgoing_tables import courier
 from fivefold_registry.store.sql import MIGRATIONS
 from fivefold_registry.store.tables import metadata
 from fivefold_runtime.sql import Database, sqlite_in
