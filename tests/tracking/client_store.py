@@ -202,19 +202,23 @@ class ClientArtifacts:
     def __init__(self, tracking: Tracking) -> None:
         self._tracking = tracking
 
-    def put(self, run_id, path, size, digest, now):
+    def put(self, parent, path, size, digest, now, is_stored):
         with typed():
-            return artifact(self._tracking.upload(f"runs/{run_id}", path, CONTENTS[digest]))
+            return artifact(self._tracking.upload(names.parent_name(parent), path, CONTENTS[digest]))
 
-    def get(self, run_id, path):
+    def get(self, parent, path):
         with typed():
-            return artifact(self._tracking.download(f"runs/{run_id}", path)[0])
+            return artifact(self._tracking.download(names.parent_name(parent), path)[0])
 
-    def list(self, run_id, folder, *, recursive, after, limit):
+    def delete(self, parent, path):
+        with typed():
+            self._tracking.stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=names.parent_name(parent), path=path))
+
+    def list(self, parent, folder, *, recursive, after, limit):
         with typed():
             answer = self._tracking.stub.ListArtifacts(
                 pb.ListArtifactsRequest(
-                    parent=f"runs/{run_id}", path=folder, recursive=recursive, page_size=limit, page_token=token(after)
+                    parent=names.parent_name(parent), path=folder, recursive=recursive, page_size=limit, page_token=token(after)
                 )
             )
         return Page(tuple(map(artifact, answer.artifacts)), more(answer))

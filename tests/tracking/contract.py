@@ -282,7 +282,7 @@ class RunContract(Contract):
             lambda: stores.runs.update(run, RunChange(display_name="two"), "", NOW),
             lambda: stores.runs.log(run, Batch(tags={"a": "1"})),
             lambda: stores.runs.log_inputs(run, [InputRecord("d", "1")]),
-            lambda: stores.artifacts.put(run, "a", 3, sha256(b"one"), NOW),
+            lambda: stores.artifacts.put(run, "a", 3, sha256(b"one"), NOW, bool),
         ):
             with refused("RUN_DELETED"):
                 change()
@@ -313,7 +313,7 @@ class RunContract(Contract):
             lambda: stores.runs.log(UNKNOWN, Batch(tags={"a": "1"})),
             lambda: stores.runs.log_inputs(UNKNOWN, [InputRecord("d", "1")]),
             lambda: stores.runs.points(UNKNOWN, "loss", None, 10),
-            lambda: stores.artifacts.put(UNKNOWN, "a", 3, sha256(b"one"), NOW),
+            lambda: stores.artifacts.put(UNKNOWN, "a", 3, sha256(b"one"), NOW, bool),
             lambda: stores.artifacts.get(UNKNOWN, "a"),
             lambda: stores.artifacts.list(UNKNOWN, "", recursive=False, after=None, limit=10),
         ):
