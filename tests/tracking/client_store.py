@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_runtime import errors
 from fivefold_tracking import names, wire
 from fivefold_tracking.lifecycle import RunStatus
 from fivefold_tracking.metrics import Point
@@ -24,23 +20,20 @@ from fivefold_tracking.store.records import (
     SourceRecord,
 )
 from tests.tracking.client import Tracking, sha256
+from tests.tracking.client_metrics import ClientMetrics
+from tests.tracking.remote import more, token, typed
 
 CONTENTS = {sha256(data): data for data in (b"", b"one", b"two")}  # what a contract test may put as an artifact
 _STATUS = {number: status for status, number in wire.STATUS_OF.items()}
 
 
-class Remote(errors.FivefoldError):
-    """What the service answered; `reason` is the one that came."""
-
-    reason = "REMOTE"
-
-
 class ClientStores:
-    """Experiments, runs and artifacts of one service."""
+    """Experiments, runs, metrics and artifacts of one service."""
 
     def __init__(self, tracking: Tracking) -> None:
         self.experiments = ClientExperiments(tracking.stub)
         self.runs = ClientRuns(tracking.stub)
+        self.metrics = ClientMetrics(tracking.stub)
         self.artifacts = ClientArtifacts(tracking)
 
 
@@ -162,15 +155,16 @@ class ClientRuns:
             )
         return Page(tuple(map(run, answer.runs)), more(answer), answer.total_size)
 
-    def log(self, run_id, batch):
+    def log(self, run_id, batch, *, allow_ended=False):
         metrics = [
             pb.Metric(key=point.key, value=point.value, time=wire.of_micros(point.time), step=point.step)
             for point in batch.points
         ]
+        asked = pb.LogBatchRequest(
+            run=f"runs/{run_id}", metrics=metrics, params=batch.params, tags=batch.tags, allow_ended=allow_ended
+        )
         with typed():
-            self._stub.LogBatch(
-                pb.LogBatchRequest(run=f"runs/{run_id}", metrics=metrics, params=batch.params, tags=batch.tags)
-            )
+            self._stub.LogBatch(asked)
 
     def log_inputs(self, run_id, inputs):
         asked = [
@@ -187,13 +181,6 @@ class ClientRuns:
         ]
         with typed():
             self._stub.LogInputs(pb.LogInputsRequest(run=f"runs/{run_id}", inputs=asked))
-
-    def points(self, run_id, key, after, limit):
-        with typed():
-            answer = self._stub.ListMetricPoints(
-                pb.ListMetricPointsRequest(run=f"runs/{run_id}", key=key, page_size=limit, page_token=token(after))
-            )
-        return Page(tuple(point(one, key) for one in answer.points), more(answer))
 
 
 class ClientArtifacts:
@@ -222,25 +209,6 @@ class ClientArtifacts:
                 )
             )
         return Page(tuple(map(artifact, answer.artifacts)), more(answer))
-
-
-@contextmanager
-def typed() -> Iterator[None]:
-    """Turns a failed call into an error with the reason that came."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        remote = Remote(error.details())
-        remote.reason = errors.parse(error)[0]  # type: ignore[misc]
-        raise remote from None
-
-
-def token(after: Any) -> str:
-    return "" if after is None else after[0]
-
-
-def more(answer: Any) -> Any:
-    return (answer.next_page_token,) if answer.next_page_token else None
 
 
 def order_by(order: Order) -> str:

@@ -312,7 +312,6 @@ class RunContract(Contract):
             lambda: stores.runs.undelete(UNKNOWN),
             lambda: stores.runs.log(UNKNOWN, Batch(tags={"a": "1"})),
             lambda: stores.runs.log_inputs(UNKNOWN, [InputRecord("d", "1")]),
-            lambda: stores.runs.points(UNKNOWN, "loss", None, 10),
             lambda: stores.artifacts.put(UNKNOWN, "a", 3, sha256(b"one"), NOW, bool),
             lambda: stores.artifacts.get(UNKNOWN, "a"),
             lambda: stores.artifacts.list(UNKNOWN, "", recursive=False, after=None, limit=10),
@@ -336,54 +335,13 @@ class RunContract(Contract):
 
         now = stores.runs.get(run)
         assert (now.params, now.tags, now.metrics) == ({"depth": "6"}, {}, ())
-        assert stores.runs.points(run, "loss", None, 10).items == ()
+        assert len(stores.metrics.points(run, "loss", None, 10).series) == 0
 
     def test_tags_are_overwritten(self, stores, run):
         stores.runs.log(run, Batch(tags={"a": "1", "b": "1"}))
         stores.runs.log(run, Batch(tags={"b": "2", "c": "2"}))
 
         assert stores.runs.get(run).tags == {"a": "1", "b": "2", "c": "2"}
-
-    def test_the_latest_point_is_the_greatest_by_step_then_time_then_value(self, stores, run):
-        history = [Point("m", 1.0, NOW, 5), Point("m", 9.0, NOW + 1, 4), Point("m", 3.0, NOW + 1, 5)]
-        stores.runs.log(run, Batch(tuple(history)))
-        stores.runs.log(run, Batch((Point("m", 2.0, NOW + 1, 5), Point("m", 8.0, NOW, 5), Point("m", 7.0, NOW, -1))))
-
-        assert stores.runs.get(run).metrics == (Point("m", 3.0, NOW + 1, 5),)
-
-    def test_nan_is_latest_only_where_no_number_is(self, stores, run):
-        nan = float("nan")
-        stores.runs.log(
-            run, Batch((Point("tie", nan, NOW, 1), Point("tie", -1e308, NOW, 1), Point("late", 1.0, NOW, 1)))
-        )
-        stores.runs.log(run, Batch((Point("tie", nan, NOW, 1), Point("late", nan, NOW, 2))))
-
-        assert [str(value) for value in latest(stores.runs.get(run)).values()] == ["nan", "-1e+308"]
-
-    def test_every_double_and_step_survives(self, stores, run):
-        values = [float("nan"), float("inf"), float("-inf"), 5e-324, 1.7976931348623157e308, -0.1, 0.1 + 0.2, 1e22, 3.0]
-        steps = [-(2**63), 2**63 - 1, -1, 0, 1, 2, 3, 4, 5]
-        given = [Point("m", value, NOW, step) for value, step in zip(values, steps, strict=True)]
-        stores.runs.log(run, Batch(tuple(given)))
-
-        kept = stores.runs.points(run, "m", None, 100).items
-
-        assert [(str(one.value), one.step) for one in kept] == [
-            (str(one.value), one.step) for one in sorted(given, key=lambda one: one.step)
-        ]
-
-    @pytest.mark.parametrize("limit", [1, 3, 100])
-    def test_a_history_is_ordered_by_step_time_and_order_of_logging(self, stores, run, limit):
-        stores.runs.log(run, Batch((Point("m", 4.0, NOW, 1), Point("m", 1.0, NOW + 1, 0), Point("other", 0.0, NOW, 0))))
-        stores.runs.log(run, Batch((Point("m", 2.0, NOW, 1), Point("m", 3.0, NOW, 0), Point("m", 2.0, NOW, 1))))
-
-        items, seen = self.pages(lambda after, size: stores.runs.points(run, "m", after, size), limit)
-
-        assert [one.value for one in items] == [3.0, 1.0, 4.0, 2.0, 2.0]
-        assert all(len(page.items) <= limit for page in seen)
-
-    def test_a_metric_that_was_never_logged_has_no_history(self, stores, run):
-        assert stores.runs.points(run, "m", None, 10) == Page(())
 
     def test_a_dataset_logged_again_adds_tags_and_keeps_its_first_description(self, stores, experiment, run):
         first = InputRecord("flights", "abc", "local", "/data", "{}", '{"rows": 1}', {"context": "training"})

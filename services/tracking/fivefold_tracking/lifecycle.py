@@ -39,6 +39,12 @@ class RunDeleted(FailedPrecondition):
     reason = "RUN_DELETED"
 
 
+class RunEnded(FailedPrecondition):
+    """The run has ended, and takes no metrics unless the call says so."""
+
+    reason = "RUN_ENDED"
+
+
 class ExperimentDeleted(FailedPrecondition):
     """The experiment is deleted."""
 
@@ -88,6 +94,12 @@ def check_run_active(name: str, deleted: int | None) -> None:
     """Raises RunDeleted."""
     if deleted is not None:
         raise RunDeleted(f"{name} is deleted", name=name)
+
+
+def check_run_open(name: str, status: RunStatus) -> None:
+    """Raises RunEnded."""
+    if status in ENDED:
+        raise RunEnded(f"{name} is {status}; a run that has ended takes no metrics", name=name, status=status)
 
 
 def check_experiment_active(name: str, deleted: int | None) -> None:

@@ -14,7 +14,7 @@ from fivefold_runtime.mutation import mutation
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
-from fivefold_tracking import names, pages, paths, transfer, wire
+from fivefold_tracking import columns, names, pages, paths, streams, transfer, watching, wire
 from fivefold_tracking.lifecycle import DisplayNameTaken
 from fivefold_tracking.store.records import ExperimentRecord
 from fivefold_tracking.store.sql import Store
@@ -28,6 +28,9 @@ class TrackingServicer(Unfinished):
         self.database = database
         self._experiments = store.experiments
         self._runs = store.runs
+        self._metrics = store.metrics
+        self._room = streams.Room()
+        self._bell = store.bell
         self._artifacts = store.artifacts
         self._objects = objects
         self._authorizer = authorizer
@@ -115,8 +118,16 @@ class TrackingServicer(Unfinished):
 
     @mutation
     def LogBatch(self, request, context):
-        self._runs.log(names.run_id(request.run, "run"), wire.to_batch(request, self._now()))
+        batch = columns.to_batch(request, self._now())
+        self._runs.log(names.run_id(request.run, "run"), batch, allow_ended=request.allow_ended)
         return pb.LogBatchResponse()
+
+    def LogMetrics(self, request_iterator, context):
+        header = columns.header_of(request_iterator)
+        parts = (columns.to_part(request, self._now()) for request in request_iterator)
+        run = names.run_id(header.run, "header.run")
+        for acknowledged in streams.receive(self._metrics, self._room, parts, run, header.stream):
+            yield pb.LogMetricsResponse(acknowledged=acknowledged)
 
     @mutation
     def LogInputs(self, request, context):
@@ -124,12 +135,28 @@ class TrackingServicer(Unfinished):
         return pb.LogInputsResponse()
 
     def ListMetricPoints(self, request, context):
-        size = paging.size(request.page_size, default=1000, largest=25_000)
+        size = paging.size(request.page_size, default=1000, largest=100_000)
         after = paging.key_of(request, paging.NUMBER, paging.NUMBER, paging.NUMBER)
-        page = self._runs.points(names.run_id(request.run, "run"), request.key, after, size)
+        run = names.run_id(request.run, "run")
+        page = self._metrics.points(run, request.key, after, size, *columns.steps_of(request))
         return pb.ListMetricPointsResponse(
-            points=map(wire.of_point, page.items), next_page_token=paging.token_of(request, page.more)
+            points=columns.of_series(page.series, total=page.total), next_page_token=paging.token_of(request, page.more)
         )
+
+    def SampleMetrics(self, request, context):
+        runs = {name: names.run_id(name, f"runs[{index}]") for index, name in enumerate(request.runs)}
+        for name in runs:
+            self._authorizer.require(name, Level.CAN_READ)
+        most = columns.curve_size(request.max_points)
+        lowest, highest = columns.steps_of(request)
+        curves = self._metrics.sample(list(runs.values()), list(dict.fromkeys(request.keys)), most, lowest, highest)
+        return pb.SampleMetricsResponse(series=map(columns.of_curve, curves))
+
+    def WatchMetrics(self, request, context):
+        run = names.run_id(request.run, "run")
+        watched = watching.follow(self._metrics, self._bell, run, request.keys, request.seen, request.only_new)
+        for fresh in watched:
+            yield columns.of_fresh(fresh)
 
     def ListArtifacts(self, request, context):
         size = paging.size(request.page_size, default=1000, largest=10_000)

@@ -11,6 +11,5 @@ class Unfinished:
     """Answers UNIMPLEMENTED."""
 
     PurgeExperiment = DeleteRuns = UndeleteRuns = PurgeRuns = ExportRuns = CompareRuns = _not_yet
-    LogMetrics = SampleMetrics = WatchMetrics = _not_yet
     LogOutputs = ListDatasets = CreateLoggedModel = GetLoggedModel = SearchLoggedModels = _not_yet
     UpdateLoggedModel = DeleteLoggedModel = GetUpload = DeleteArtifact = _not_yet

@@ -14,10 +14,8 @@ from fivefold_runtime.validation import FieldRequired
 from fivefold_tracking import lifecycle, names, ordering, readable
 from fivefold_tracking.keys import check_key
 from fivefold_tracking.lifecycle import RunStatus
-from fivefold_tracking.metrics import Point
 from fivefold_tracking.store.records import (
     ArtifactRecord,
-    Batch,
     ExperimentRecord,
     InputRecord,
     NewRun,
@@ -97,23 +95,6 @@ def to_query(request: pb.SearchRunsRequest, experiments: Iterable[int]) -> RunQu
     )
 
 
-def to_batch(request: pb.LogBatchRequest, now: int) -> Batch:
-    """Returns what a call logs; points without a time get `now`."""
-    return Batch(
-        tuple(
-            Point(
-                check_key(point.key, f"metrics[{index}].key"),
-                point.value,
-                now if (time := to_micros(point, "time", f"metrics[{index}].time")) is None else time,
-                point.step,
-            )
-            for index, point in enumerate(request.metrics)
-        ),
-        texts_of(request.params, "params"),
-        texts_of(request.tags, "tags"),
-    )
-
-
 def to_input(asked: pb.DatasetInput) -> InputRecord:
     return InputRecord(
         dataset=asked.dataset,
@@ -160,11 +141,6 @@ def of_run(record: RunRecord) -> pb.Run:
         delete_time=of_micros(record.deleted),
         etag=record.etag,
     )
-
-
-def of_point(point: Point) -> pb.Metric:
-    """Returns a point of a history, which leaves the key out."""
-    return pb.Metric(value=point.value, time=of_micros(point.time), step=point.step)
 
 
 def of_artifact(record: ArtifactRecord) -> pb.Artifact:

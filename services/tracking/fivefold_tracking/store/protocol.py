@@ -7,19 +7,22 @@ has been checked before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from fivefold_runtime.policy import Authorizer
-from fivefold_tracking.metrics import Point
 from fivefold_tracking.store.records import (
     ArtifactRecord,
     Batch,
+    Curve,
     ExperimentRecord,
+    Fresh,
+    History,
     InputRecord,
     Key,
     NewRun,
     Page,
+    Part,
     RunChange,
     RunQuery,
     RunRecord,
@@ -106,10 +109,11 @@ class RunStore(Protocol):
         """
         ...
 
-    def log(self, run: str, batch: Batch) -> None:
+    def log(self, run: str, batch: Batch, *, allow_ended: bool = False) -> None:
         """Adds points to histories, params that must not have another value, and tags, all or none.
 
-        Raises RunDeleted, ParamChanged.
+        Raises RunDeleted, ParamChanged; for points of a run that has ended RunEnded, unless `allow_ended`; NotFound for a
+        point's logged model that is not of the run's experiment.
         """
         ...
 
@@ -120,8 +124,52 @@ class RunStore(Protocol):
         """
         ...
 
-    def points(self, run: str, key: str, after: Key | None, limit: int) -> Page[Point]:
-        """Returns a metric's history by step, time and order of logging. The key is (step, time, place)."""
+
+class MetricStore(Protocol):
+    """Histories of metrics, and the streams that write them. A step range of None has no end on that side."""
+
+    def points(
+        self, run: str, key: str, after: Key | None, limit: int, lowest: int | None = None, highest: int | None = None
+    ) -> History:
+        """Returns a page of a history by step, time and order of logging. The key is (step, time, place)."""
+        ...
+
+    def sample(
+        self,
+        runs: Sequence[str],
+        keys: Sequence[str],
+        most: int,
+        lowest: int | None = None,
+        highest: int | None = None,
+        altogether: int = 200_000,
+    ) -> tuple[Curve, ...]:
+        """Returns at most `most` points of each history that has some, by run and key in the order given.
+
+        They are all of a history, or of about equal parts of it, by step, the first, last, least and greatest point and
+        one NaN. All curves together have at most `altogether` points.
+        """
+        ...
+
+    def counts(self, run: str) -> Mapping[str, int]:
+        """Returns how many points each metric of a run has."""
+        ...
+
+    def since(self, run: str, keys: Sequence[str], seen: Mapping[str, int], most: int) -> Fresh:
+        """Returns points beyond the first `seen` of each metric, in the order of their commits, at most so many.
+
+        keys  only these metrics; empty: all. Nothing is skipped: what commits later comes later.
+        """
+        ...
+
+    def acknowledged(self, run: str, stream: str) -> int:
+        """Returns up to which sequence number a stream is on disk, 0 for one that is not known."""
+        ...
+
+    def append(self, run: str, stream: str, parts: Sequence[Part]) -> int:
+        """Adds the points of parts that are not on disk yet, all or none; returns what is on disk then.
+
+        Raises RunDeleted, RunEnded, StreamOrder when a sequence number is left out.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from fivefold_tracking.lifecycle import RunStatus
-from fivefold_tracking.metrics import Point
+from fivefold_tracking.metrics import Point, Series
 from fivefold_tracking.names import experiment_name, run_name
 from fivefold_tracking.ordering import NEWEST_FIRST, Order
 
@@ -154,3 +154,44 @@ class ArtifactRecord:
     @property
     def folder(self) -> bool:
         return not self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Part of one metric's history. `more` is the key of its last point, None when nothing follows."""
+
+    series: Series
+    total: int = 0  # points of the whole history
+    more: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A history of one run, thinned out."""
+
+    run: str
+    series: Series
+    total: int  # points of the whole history
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What a watcher has not seen: new points in the order of logging, and of each metric that has some how many its
+    watcher has seen with them."""
+
+    series: tuple[Series, ...]
+    seen: Mapping[str, int]
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A message of a stream of points."""
+
+    sequence: int
+    series: tuple[Series, ...]
+
+    @property
+    def size(self) -> int:
+        """How many points it has."""
+        return sum(map(len, self.series))

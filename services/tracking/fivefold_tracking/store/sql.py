@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fivefold_runtime.sql import Database
+from fivefold_tracking.bell import Bell
 from fivefold_tracking.store.artifacts import SqlArtifactStore
 from fivefold_tracking.store.experiments import SqlExperimentStore
-from fivefold_tracking.store.protocol import ArtifactStore, ExperimentStore, RunStore
+from fivefold_tracking.store.metrics import SqlMetricStore
+from fivefold_tracking.store.protocol import ArtifactStore, ExperimentStore, MetricStore, RunStore
 from fivefold_tracking.store.runs import SqlRunStore
 
 MIGRATIONS = "fivefold_tracking.store.migrations"
@@ -19,8 +21,17 @@ class Store:
 
     experiments: ExperimentStore
     runs: RunStore
+    metrics: MetricStore
     artifacts: ArtifactStore
+    bell: Bell  # rung by runs and metrics
 
     @classmethod
     def over(cls, database: Database) -> Store:
-        return cls(SqlExperimentStore(database), SqlRunStore(database), SqlArtifactStore(database))
+        bell = Bell()
+        return cls(
+            experiments=SqlExperimentStore(database),
+            runs=SqlRunStore(database, bell),
+            metrics=SqlMetricStore(database, bell),
+            artifacts=SqlArtifactStore(database),
+            bell=bell,
+        )

@@ -1,0 +1,68 @@
+"""Finds the run that a change is about, and keeps others from changing it meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+
+from fivefold_runtime.errors import NotFound
+from fivefold_tracking import lifecycle
+from fivefold_tracking.names import run_name
+from fivefold_tracking.store.tables import experiments, runs
+
+# Built once: to build a statement takes three times as long as to run it.
+_ONE = (
+    select(
+        runs.c.id,
+        runs.c.experiment,
+        runs.c.status,
+        runs.c.display_name,
+        runs.c.ended,
+        runs.c.revision,
+        runs.c.deleted,
+        experiments.c.deleted.label("experiment_deleted"),
+    )
+    .join(experiments, runs.c.experiment == experiments.c.number)
+    .where(runs.c.id == bindparam("of"))
+)
+_LOCKED = _ONE.with_for_update(of=runs, key_share=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a change needs to know of its run. Times of deletion, None while active."""
+
+    id: str
+    experiment: int
+    status: lifecycle.RunStatus
+    display_name: str
+    ended: int | None
+    etag: str
+    deleted: int | None  # the run by itself
+    experiment_deleted: int | None
+
+    @property
+    def name(self) -> str:
+        return run_name(self.id)
+
+    def check_active(self) -> None:
+        """Raises RunDeleted."""
+        lifecycle.check_run_active(self.name, self.deleted if self.deleted is not None else self.experiment_deleted)
+
+
+def find(tx: Connection, run: str, *, lock: bool) -> Found:
+    """Returns a run; with `lock` nobody else changes it until the commit. Raises NotFound."""
+    row = tx.execute(_LOCKED if lock else _ONE, {"of": run}).first()
+    if row is None or lifecycle.is_purged(row.deleted) or lifecycle.is_purged(row.experiment_deleted):
+        raise NotFound.of(run_name(run))
+    return Found(
+        id=row.id,
+        experiment=row.experiment,
+        status=lifecycle.RunStatus(row.status),
+        display_name=row.display_name,
+        ended=row.ended,
+        etag=str(row.revision),
+        deleted=row.deleted,
+        experiment_deleted=row.experiment_deleted,
+    )
