@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 _BATCH = 100  # events that are read at once
 _REMEMBERED = 1_000  # positions after which it is written how far events are done
-_LOOK_SECONDS = 0.5  # between two looks for deliveries, where nobody tells of them
+_LOOK_SECONDS = 0.5  # between two looks for deliveries that another server made due
+_ALONE_SECONDS = 5.0  # and where there is no other server
+_WAIT_SECONDS = 0.2  # between two looks whether the server stops
 _REST_SECONDS = 1.0  # after the database refused
 _TRIM_SECONDS = 600.0  # between two times that old rows are deleted
 _LEAVE_SECONDS = 15.0  # what sendings get when the server stops
@@ -156,7 +158,8 @@ class Courier:
         if self._reached - self._kept >= _REMEMBERED:
             self._remember()
         if not events:
-            self._outbox.wait(self._reached, _REST_SECONDS)
+            while self._lease.held and not self._stop.is_set() and not self._outbox.wait(self._reached, _WAIT_SECONDS):
+                pass
 
     def _remember(self) -> None:
         """Writes how far events are done. One that concerns nobody costs no transaction of its own."""
@@ -227,7 +230,7 @@ class Courier:
 
     def _wait(self) -> None:
         next_due = self._store.next_due()
-        seconds = _LOOK_SECONDS
+        seconds = _ALONE_SECONDS if self._database.is_sqlite else _LOOK_SECONDS
         if next_due is not None:
             seconds = min(seconds, max(0.0, (next_due - self._database.clock.now()).total_seconds()))
         with self._news:

@@ -28,7 +28,7 @@ class Lease:
 
     def keep(self, now: float) -> bool:
         """Gives a sign of life, or tries to become the one, when it is time to; says whether it is. `now` is monotonic."""
-        if self.held and now - self._said < BEAT_SECONDS:
+        if self.held and (self._alone or now - self._said < BEAT_SECONDS):
             return True
         if self.held:
             self.held = self._store.beat(self.owner)

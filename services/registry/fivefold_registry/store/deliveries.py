@@ -128,8 +128,15 @@ class SqlDeliveries:
             row = tx.execute(select(deliveries).where(_is(sink, position))).one_or_none()
             if row is None:
                 raise NotFound.of(f"{sink}/deliveries/{position}")
-            fresh = {"state": DeliveryState.PENDING, "begun": max(now, row.begun + 1), "attempts": 0, "due": None}
-            tx.execute(update(deliveries).where(_is(sink, position)).values(fresh, reason="", status_code=0))
+            fresh = {
+                "state": DeliveryState.PENDING,
+                "begun": max(now, row.begun + 1),  # what an attempt that is under way will say does not count any more
+                "attempts": 0,
+                "due": None,
+                "status_code": 0,
+                "reason": "",
+            }
+            tx.execute(update(deliveries).where(_is(sink, position)).values(fresh))
             first = self._first(tx, (sink, row.model_id))
             later = and_(_of((sink, row.model_id)), deliveries.c.position != first)
             tx.execute(update(deliveries).where(later).values(due=None))
