@@ -137,5 +137,3 @@ def _of_measured(record: MeasuredRecord) -> pb.Metric:
 
 def _display_name(asked: pb.LoggedModel) -> str:
     return logged.check_display_name(asked.display_name, "logged_model.display_name")
-
-

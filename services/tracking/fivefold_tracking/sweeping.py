@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from fivefold_runtime.clock import Clock, micros
@@ -80,7 +81,9 @@ class Sweeper:
             for sha256 in found:
                 if self._stopped.is_set():
                     return
-                removed += self._store.artifacts.remove(sha256, lambda: self._objects.delete(paths.content_key(sha256)))
+                removed += self._store.artifacts.remove(
+                    sha256, partial(self._objects.delete, paths.content_key(sha256))
+                )
             after = found[-1]
         if removed:
             log.info("contents of artifacts removed", extra={"contents": removed})

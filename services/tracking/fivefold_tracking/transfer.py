@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 import grpc
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_runtime.errors import FivefoldError, InvalidArgument, OutOfRange
+from fivefold_runtime.errors import FivefoldError, OutOfRange
 from fivefold_runtime.objects import DigestMismatch, Objects
 from fivefold_tracking import names, paths
 from fivefold_tracking.sequence import StreamOrder
 from fivefold_tracking.store.artifact_protocol import ArtifactStore, UploadStore
 from fivefold_tracking.store.records import ArtifactRecord, UploadKey
 from fivefold_tracking.uploads import Arriving, since
-
 
 # What no second attempt with the same bytes can mend: nothing of such an upload is kept.
 _FINAL = frozenset(

@@ -97,9 +97,7 @@ class Arriving:
 
     def _begin(self) -> UploadRecord:
         self._kept = UploadRecord(new_id())
-        for dropped in self._store.begin(
-            self._kept.id, self._writer, self._key, self._now(), _MOST, _MOST_BYTES
-        ):
+        for dropped in self._store.begin(self._kept.id, self._writer, self._key, self._now(), _MOST, _MOST_BYTES):
             remove(self._objects, dropped)
         return self._kept
 

@@ -137,6 +137,11 @@ def of_run(record: RunRecord) -> pb.Run:
             for point in record.metrics
         ],
         inputs=[_of_input(one) for one in record.inputs],
+        model_inputs=map(names.logged_model_name, record.model_inputs),
+        outputs=[
+            pb.ModelOutput(logged_model=names.logged_model_name(output.model), step=output.step)
+            for output in record.outputs
+        ],
         create_time=of_micros(record.created),
         delete_time=of_micros(record.deleted),
         etag=record.etag,

@@ -6,7 +6,7 @@ only where the bytes are there while that row is held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, true
 
@@ -14,9 +14,9 @@ from fivefold_runtime.errors import NotFound
 from fivefold_runtime.sql import Database
 from fivefold_tracking import paths
 from fivefold_tracking.names import is_model_id, parent_name
+from fivefold_tracking.store.finding import Found, find
 from fivefold_tracking.store.logged_models import FoundModel, find_model
 from fivefold_tracking.store.records import ArtifactRecord, Key, Page
-from fivefold_tracking.store.finding import Found, find
 from fivefold_tracking.store.tables import artifacts, blobs
 from fivefold_tracking.store.upsert import insert
 
@@ -62,9 +62,7 @@ class SqlArtifactStore:
             raise NotFound.of(f"{parent_name(parent)}/{path}")
         return _record(*row)
 
-    def list(
-        self, parent: str, folder: str, *, recursive: bool, after: Key | None, limit: int
-    ) -> Page[ArtifactRecord]:
+    def list(self, parent: str, folder: str, *, recursive: bool, after: Key | None, limit: int) -> Page[ArtifactRecord]:
         query = select(artifacts.c.path, artifacts.c.sha256, blobs.c.size).join_from(
             artifacts, blobs, artifacts.c.sha256 == blobs.c.sha256, isouter=True
         )
@@ -84,9 +82,7 @@ class SqlArtifactStore:
     def delete(self, parent: str, path: str) -> None:
         with self._database.write() as tx:
             find_parent(tx, parent, lock=True).check_active()
-            gone = delete(artifacts).where(
-                artifacts.c.parent == parent, or_(artifacts.c.path == path, _below(path))
-            )
+            gone = delete(artifacts).where(artifacts.c.parent == parent, or_(artifacts.c.path == path, _below(path)))
             if not tx.execute(gone).rowcount:
                 raise NotFound.of(f"{parent_name(parent)}/{path}")
             for folder in reversed(paths.folders(path)):
@@ -95,17 +91,17 @@ class SqlArtifactStore:
                     break
                 tx.execute(delete(artifacts).where(artifacts.c.parent == parent, artifacts.c.path == folder))
 
-    def unused(self, after: str, limit: int) -> list[str]:
+    def unused(self, after: str, limit: int) -> Sequence[str]:
         query = select(blobs.c.sha256).where(blobs.c.sha256 > after, _UNUSED).order_by(blobs.c.sha256).limit(limit)
         with self._database.read() as tx:
-            return [*tx.execute(query).scalars()]
+            return tx.execute(query).scalars().all()
 
-    def know(self, contents: dict[str, int], now: int) -> None:
+    def know(self, contents: Mapping[str, int], now: int) -> None:
         rows = [{"sha256": sha256, "size": size, "created": now} for sha256, size in sorted(contents.items())]
         if rows:
             self._database.run(lambda tx: tx.execute(insert(tx, blobs).on_conflict_do_nothing(), rows))
 
-    def unknown(self, digests: list[str]) -> set[str]:
+    def unknown(self, digests: Sequence[str]) -> set[str]:
         with self._database.read() as tx:
             return set(digests) - set(tx.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(digests))).scalars())
 
@@ -133,9 +129,7 @@ def _below(folder: str) -> ColumnElement[bool]:
 
 def _enter(tx: Connection, parent: str, path: str, sha256: str | None, now: int) -> None:
     """Enters a file, or a folder without a digest. Raises PathTaken where the other kind is."""
-    there = tx.execute(
-        select(artifacts.c.sha256).where(artifacts.c.parent == parent, artifacts.c.path == path)
-    ).first()
+    there = tx.execute(select(artifacts.c.sha256).where(artifacts.c.parent == parent, artifacts.c.path == path)).first()
     if there is not None and (there.sha256 is None) != (sha256 is None):
         kind, name = "folder" if there.sha256 is None else "file", parent_name(parent)
         raise paths.PathTaken(f"{path!r} is a {kind} of {name}", parent=name, path=path, kind=kind)

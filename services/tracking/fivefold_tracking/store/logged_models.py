@@ -16,6 +16,7 @@ from fivefold_tracking.metrics import Point, latest
 from fivefold_tracking.names import experiment_name, logged_model_name, run_name
 from fivefold_tracking.params import number_of
 from fivefold_tracking.store import model_searching, upsert
+from fivefold_tracking.store.finding import find
 from fivefold_tracking.store.loading import number, stored
 from fivefold_tracking.store.model_loading import models_by_id
 from fivefold_tracking.store.records import (
@@ -27,7 +28,6 @@ from fivefold_tracking.store.records import (
     NewLoggedModel,
     Page,
 )
-from fivefold_tracking.store.finding import find
 from fivefold_tracking.store.tables import (
     experiments,
     logged_model_metrics,
@@ -219,9 +219,7 @@ def _kept(tx: Connection, models: Iterable[str], experiment: int | None = None) 
     wanted = sorted(set(models))
     query = select(logged_models.c.id, logged_models.c.experiment, logged_models.c.deleted)
     query = query.join(experiments, logged_models.c.experiment == experiments.c.number)
-    query = query.where(
-        logged_models.c.id.in_(wanted), experiments.c.deleted.is_(None) | (experiments.c.deleted >= 0)
-    )
+    query = query.where(logged_models.c.id.in_(wanted), experiments.c.deleted.is_(None) | (experiments.c.deleted >= 0))
     lock = {"read": True, "key_share": True}
     found = {
         row.id
@@ -240,7 +238,7 @@ def _add_params(tx: Connection, model: str, given: Mapping[str, str]) -> None:
         return
     query = select(logged_model_params.c.key, logged_model_params.c.value)
     query = query.where(logged_model_params.c.model == model, logged_model_params.c.key.in_(given))
-    there = {key: value for key, value in tx.execute(query)}
+    there = {row.key: row.value for row in tx.execute(query)}
     for key, value in there.items():
         check_unchanged(key, value, given[key])
     new = [
@@ -257,7 +255,7 @@ def _change_tags(tx: Connection, model: str, change: LoggedModelChange) -> None:
     if change.tags is None and not change.some:
         return
     kept = logged_model_tags
-    before = {key: value for key, value in tx.execute(select(kept.c.key, kept.c.value).where(kept.c.model == model))}
+    before = {row.key: row.value for row in tx.execute(select(kept.c.key, kept.c.value).where(kept.c.model == model))}
     after = merged(before if change.tags is None else change.tags, change.some, "logged_model.tags")
     gone = before.keys() - after.keys()
     if gone:

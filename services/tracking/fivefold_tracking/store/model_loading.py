@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy import Connection, Table, and_, func, select
 
 from fivefold_tracking.logged import LoggedModelStatus
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.store.loading import number
+from fivefold_tracking.store.loading import number, there
 from fivefold_tracking.store.records import LoggedModelRecord, MeasuredRecord
 from fivefold_tracking.store.tables import (
     experiments,
@@ -22,8 +22,7 @@ from fivefold_tracking.store.tables import (
 # When a logged model was deleted, by itself or with its experiment.
 DELETED = func.coalesce(logged_models.c.deleted, experiments.c.deleted)
 WITH_EXPERIMENT = logged_models.join(experiments, logged_models.c.experiment == experiments.c.number)
-# The time of an experiment's purge hides under that of the model's own deletion.
-THERE = or_(DELETED.is_(None), (DELETED >= 0) & (func.coalesce(experiments.c.deleted, 0) >= 0))
+THERE = and_(there(logged_models.c.deleted), there(experiments.c.deleted))
 
 
 def models_by_id(tx: Connection, ids: Sequence[str]) -> list[LoggedModelRecord]:

@@ -4,6 +4,7 @@ neither of which is ever NULL, so that a page begins where the one before ended,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -157,11 +158,13 @@ def _compared(field: Field, part: Comparison, sqlite: bool) -> ColumnElement[boo
 def _attribute(part: Comparison | Presence, sqlite: bool) -> ColumnElement[bool]:
     column = _ATTRIBUTES[part.field.key]
     if isinstance(part, Presence):  # Only a source run may be missing.
-        return (column != "") == part.present if part.field.key not in _TIMES else literal(part.present) == literal(True)
+        return (
+            (column != "") == part.present if part.field.key not in _TIMES else literal(part.present) == literal(True)
+        )
     return sql.number(column, part) if part.field.key in _TIMES else sql.text(column, part, sqlite=sqlite)
 
 
-def _beyond(columns: list[ColumnElement[Any]], descending: list[bool], key: Key) -> ColumnElement[bool]:
+def _beyond(columns: Sequence[ColumnElement[Any]], descending: Sequence[bool], key: Key) -> ColumnElement[bool]:
     """Returns the condition that a row comes after the key in a lexicographic order of mixed directions."""
     steps = []
     for place, (column, down, value) in enumerate(zip(columns, descending, key, strict=True)):
@@ -189,5 +192,3 @@ def _size(model: LoggedModelRecord) -> int:
     for texts in (model.params, model.tags):
         size += sum(len(key.encode()) + len(value.encode()) for key, value in texts.items())
     return size
-
-

@@ -56,9 +56,7 @@ class SqlPurgeStore:
         return marked
 
 
-def _mark_some(
-    tx: Connection, table: Table, experiment: int, before: int | None, ids: Collection[str] | None
-) -> int:
+def _mark_some(tx: Connection, table: Table, experiment: int, before: int | None, ids: Collection[str] | None) -> int:
     owner = tx.execute(select(experiments.c.deleted).where(experiments.c.number == experiment)).first()
     if owner is None or is_purged(owner.deleted):
         raise NotFound.of(experiment_name(experiment))

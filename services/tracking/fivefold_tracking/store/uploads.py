@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from fivefold_runtime.sql import Database
 from fivefold_tracking.store.records import PartRecord, UploadKey, UploadRecord
@@ -52,9 +52,7 @@ class SqlUploadStore:
                 return None
             tx.execute(update(uploads).where(uploads.c.id == found).values(writer=writer, touched=now))
             parts = select(upload_parts).where(upload_parts.c.upload == found).order_by(upload_parts.c.start)
-            return UploadRecord(
-                found, tuple(PartRecord(row.start, row.size, row.writer) for row in tx.execute(parts))
-            )
+            return UploadRecord(found, tuple(PartRecord(row.start, row.size, row.writer) for row in tx.execute(parts)))
 
     def add(self, id: str, part: PartRecord, now: int) -> bool:
         held = update(uploads).where(
@@ -63,9 +61,7 @@ class SqlUploadStore:
         with self._database.write() as tx:
             if not tx.execute(held.values(received=part.start + part.size, touched=now)).rowcount:
                 return False
-            tx.execute(
-                insert(upload_parts).values(upload=id, start=part.start, size=part.size, writer=part.writer)
-            )
+            tx.execute(insert(upload_parts).values(upload=id, start=part.start, size=part.size, writer=part.writer))
             return True
 
     def end(self, id: str, writer: str) -> bool:
@@ -82,7 +78,7 @@ class SqlUploadStore:
             return asked - set(tx.execute(select(uploads.c.id).where(uploads.c.id.in_(asked))).scalars())
 
 
-def _is(key: UploadKey):
+def _is(key: UploadKey) -> ColumnElement[bool]:
     return and_(
         uploads.c.subject == key.subject,
         uploads.c.parent == key.parent,
