@@ -75,6 +75,38 @@ class Registry:
     def comment(self, name: str, text: str) -> pb.Comment:
         return self.stub.CreateComment(pb.CreateCommentRequest(parent=name, text=text))
 
+    def rename(self, old: str, new: str, **more: Any) -> pb.Model:
+        request = pb.RenameModelRequest(name=f"models/{old}", new_name=f"models/{new}", **more)
+        return self.stub.RenameModel(request).model
+
+    def delete_version(self, name: str, **more: Any) -> None:
+        self.stub.DeleteModelVersion(pb.DeleteModelVersionRequest(name=name, **more))
+
+    def alias(self, alias: str, number: int, id: str = "churn", **more: Any) -> pb.ModelVersion:
+        request = pb.SetModelAliasRequest(name=f"models/{id}/aliases/{alias}", version=number, **more)
+        return self.stub.SetModelAlias(request).model_version
+
+    def unalias(self, alias: str, id: str = "churn") -> None:
+        self.stub.DeleteModelAlias(pb.DeleteModelAliasRequest(name=f"models/{id}/aliases/{alias}"))
+
+    def copy(self, source: str, destination: str, **more: Any) -> pb.ModelVersion:
+        request = pb.CopyModelVersionRequest(source=source, destination=f"models/{destination}", **more)
+        return self.stub.CopyModelVersion(request).model_version
+
+    def elsewhere(self, uri: str, id: str = "churn", **more: Any) -> pb.ModelVersion:
+        asked = pb.ModelVersion(external_uri=uri, **more)
+        request = pb.CreateModelVersionRequest(parent=f"models/{id}", model_version=asked)
+        return self.stub.CreateModelVersion(request)
+
+    def edit(self, comment: str, text: str) -> pb.Comment:
+        return self.stub.UpdateComment(pb.UpdateCommentRequest(comment=pb.Comment(name=comment, text=text)))
+
+    def unsay(self, comment: str) -> None:
+        self.stub.DeleteComment(pb.DeleteCommentRequest(name=comment))
+
+    def verify(self, id: str = "churn", expected: pb.ActivityHead | None = None) -> pb.VerifyActivitiesResponse:
+        return self.stub.VerifyActivities(pb.VerifyActivitiesRequest(model=f"models/{id}", expected_head=expected))
+
     def activities(self, parent: str) -> list[pb.Activity]:
         return list(self.stub.ListActivities(pb.ListActivitiesRequest(parent=parent)).activities)
 

@@ -121,8 +121,8 @@ class _Walk:
     def end(self, written: Head) -> Verdict:
         last = self._head.sequence
         if self._bad and (not self._gap or self._bad < self._gap):
-            # An edit breaks its own link: the next goes on from the stored hash. All broken to the end: another key.
-            anew = self._unexpected or (self._bad < last and not self._good_after and not self._gap)
+            # An edit breaks its own link and a move a few: later ones go on from the hashes stored. None right: another key.
+            anew = self._unexpected or (self._bad == 1 < last and not self._good_after and not self._gap)
             return self._verdict(Fault.RECOMPUTED if anew else Fault.EDITED, self._bad)
         if self._gap:
             return self._verdict(Fault.MISSING, self._gap)
