@@ -35,6 +35,11 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def files_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """Returns how many files there are, and their size."""
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size(sum(file['size_bytes'] for file in files))}"
+
+
 def stage_of(version: Mapping[str, Any]) -> str:
     """Returns a version's stage as its model calls it; the standard name beside an own one."""
     own, stage = version["stage_name"], version["stage"]
@@ -70,7 +75,7 @@ def model_card(model: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]]) -
         "changed": model["update_time"],
         "stages": [
             {name: row[name] for name in ("stage", "version", "status", "create_time", "creator", "description")}
-            for row in map(version_row, model["latest_versions"])
+            for row in map(version_row, sorted(model["latest_versions"], key=_weight))
         ],
         "open requests": _waiting(waiting),
     }
@@ -95,9 +100,7 @@ def version_card(version: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]
         "copied from": version["copied_from"] and short(version["copied_from"]),
         "lineage": [{"from": kind.replace("_", " "), "name": text(name)} for kind, name in _set(version["lineage"])],
         "flavors": version["flavors"],
-        "files": f"{len(files)} file{'' if len(files) == 1 else 's'}, {size(sum(file['size_bytes'] for file in files))}"
-        if files
-        else "",
+        "files": files_of(files) if files else "",
         "digest": version["digest"],
         "inputs": version["signature"]["inputs"],
         "outputs": version["signature"]["outputs"],
@@ -108,6 +111,11 @@ def version_card(version: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]
 def _waiting(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     names = ("request", "to", "creator", "you_may", "create_time", "comment")
     return [{name: row[name] for name in names} for row in map(request_row, requests)]
+
+
+def _weight(version: Mapping[str, Any]) -> int:
+    """Where a stage stands in a card: what matters most comes first."""
+    return ("Production", "Staging", "None", "Archived").index(version["stage"])
 
 
 def _rules(policy: Mapping[str, Any]) -> str:

@@ -41,8 +41,11 @@ _BACK = {
 @listed
 def history(model: str, output: str) -> None:
     """Tells what happened to a model or version, oldest first."""
+    own: dict[str, str] = {}
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.activities(model)]
+        if output == "table" and found:
+            own = connected.registry.get_model(found[0]["name"].split("/")[1]).policy.stage_names
     rows = [one | {"version": "/".join(one["name"].split("/")[1:4:2])} for one in found]
     if output != "table" or not rows:
         bare = quote(model.removeprefix("models/").partition("/")[0])
@@ -52,15 +55,16 @@ def history(model: str, output: str) -> None:
     room = max(width(row["version"]) for row in rows)
     for row in rows:
         label = f"{text(row['create_time'])}  {row['version']}{' ' * (room - width(row['version']))}  "
-        click.echo(label + sentence(row))
+        click.echo(label + sentence(row, own))
         _quoted(row["comment"], 21 + room + 2)
 
 
-def sentence(activity: Mapping[str, Any]) -> str:
-    """Returns what an activity tells, as a sentence without its comment."""
+def sentence(activity: Mapping[str, Any], own: Mapping[str, str]) -> str:
+    """Returns what an activity tells, as a sentence without its comment; `own` has the model's names of stages."""
     kind = str(activity["type"])
     words = (_BACK.get(kind) if activity["rollback"] else None) or STORY.get(kind, f"{{user}}: {kind}")
-    return words.format(**{name: text(activity[name]) or "None" for name in ("user", "from_stage", "to_stage")})
+    stages = {name: own.get(activity[name], activity[name]) for name in ("from_stage", "to_stage")}
+    return text(words.format(user=activity["user"], **stages))
 
 
 @click.command()

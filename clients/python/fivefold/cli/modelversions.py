@@ -9,7 +9,7 @@ import click
 
 from fivefold.cli.arguments import limit, tags
 from fivefold.cli.failures import OK, REFUSED, USAGE, Failure
-from fivefold.cli.modelcards import VERSION, is_version, short, size, stage_of, version_card, version_row
+from fivefold.cli.modelcards import VERSION, files_of, is_version, short, stage_of, version_card, version_row
 from fivefold.cli.output import listed, show, shown
 from fivefold.cli.session import client
 
@@ -109,8 +109,8 @@ def download(version: str, folder: str) -> None:
     with client() as connected:
         found = connected.registry.get_version(version)
         path = connected.registry.download(found.name, folder)
-    total = size(sum(file.size_bytes for file in found.files))
-    click.echo(f"{short(found.name)}: {len(found.files)} files, {total}, digest {found.digest}", err=True)
+    files = files_of(found.to_dict()["files"])
+    click.echo(f"{short(found.name)}: {files}, digest {found.digest}", err=True)
     click.echo(str(path))
 
 

@@ -89,10 +89,12 @@ def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in names:
-            table.add_column(name.replace("_", " ").upper(), overflow="fold")
+        # A terminal is narrow: a column without a value would only take room from the others.
+        used = [place for place in range(len(names)) if any(cells[place] for cells in body)]
+        for place in used:
+            table.add_column(names[place].replace("_", " ").upper(), overflow="fold")
         for cells in body:
-            table.add_row(*(cell.replace("[", "\\[") for cell in cells))
+            table.add_row(*(cells[place].replace("[", "\\[") for place in used))
         Console().print(table)
         return
     for line in _aligned(names, body):

@@ -67,7 +67,8 @@ class Versions(RegistryCalls):
         )
         request = pb.CreateModelVersionRequest(parent=full, model_version=version, request_id=request_id())
         register = f"register the model first: `fivefold models create {names.word(full)}`"
-        with hinting(RESOURCE_NOT_FOUND=register):
+        forms = "give runs/RUN/artifacts/PATH, logged_models/ID/artifacts, or a folder that is here (as pathlib.Path)"
+        with hinting(RESOURCE_NOT_FOUND=register, SOURCE_INVALID=forms):
             return ModelVersion.of(self._transport.call(self._stub.CreateModelVersion, request, bulk=True))
 
     def get_version(self, name: str, version: int | None = None, *, stage: str = "", alias: str = "") -> ModelVersion:
