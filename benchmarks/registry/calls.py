@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--models", type=int, default=filled.MODELS)
     parser.add_argument("--sides", nargs="+", default=[sides.MLFLOW, sides.PLUGIN, sides.SDK])
     asked = parser.parse_args()
     with ExitStack() as stack:
@@ -41,14 +40,14 @@ def main() -> None:
             ours, theirs = f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/theirs.db"
         peer = stack.enter_context(servers.mlflow(theirs, folder))
         mine = stack.enter_context(servers.fivefold("registry", folder / "registry", "--store-url", ours))
-        rounds.say(f"filling both registries with {asked.models} models")
-        filled.fill_peer(theirs, asked.models)
-        filled.fill(sides.client_of(sides.SDK, mine.address), asked.models)
+        rounds.say(f"filling both registries with {filled.MODELS} models")
+        filled.fill_peer(theirs)
+        filled.fill(sides.client_of(sides.SDK, mine.address))
         addresses = {sides.MLFLOW: peer.address, sides.PLUGIN: mine.address, sides.SDK: mine.address}
         addresses = {side: addresses[side] for side in asked.sides}
         result: dict[str, Any] = {"claim": "registry calls", "database": asked.database, **servers.versions()}
         for operation, maker in OPERATIONS.items():
-            if operation in READS and asked.models == filled.MODELS:
+            if operation in READS:
                 _compare(operation, maker, addresses)
             for count in (1, 8):
                 rounds.say(f"{operation}, {count} clients")

@@ -18,7 +18,7 @@ STAGE_OF = {
 _BEGIN = 1_760_000_000_000  # milliseconds
 
 
-def fill(client: Any, models: int = MODELS) -> None:
+def fill(client: Any) -> None:
     """Fills ours through the SDK."""
 
     def one(number: int) -> None:
@@ -30,10 +30,10 @@ def fill(client: Any, models: int = MODELS) -> None:
                 client.transition(made.name, STAGE_OF[version])
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(models)))
+        list(pool.map(one, range(MODELS)))
 
 
-def fill_peer(url: str, models: int = MODELS) -> None:
+def fill_peer(url: str) -> None:
     """Fills MLflow's database by direct inserts. The server must not be writing."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
     metadata = MetaData()
@@ -43,7 +43,7 @@ def fill_peer(url: str, models: int = MODELS) -> None:
             insert(metadata.tables["registered_models"]),
             [
                 {"name": model_of(number), "creation_time": _BEGIN, "last_updated_time": _BEGIN, "workspace": "default"}
-                for number in range(models)
+                for number in range(MODELS)
             ],
         )
         tx.execute(
@@ -59,7 +59,7 @@ def fill_peer(url: str, models: int = MODELS) -> None:
                     "status": "READY",
                     "workspace": "default",
                 }
-                for number in range(models)
+                for number in range(MODELS)
                 for version in range(1, VERSIONS + 1)
             ],
         )

@@ -46,7 +46,7 @@ def adding(client: Any, side: str, name: str) -> Operation:
     """One operation: a new version of a model."""
     if side == SDK:
         return lambda number: client.create_version(name, external_uri=SOURCE).version
-    return lambda number: int(client.create_model_version(name, SOURCE).version)
+    return lambda number: int(client.create_model_version(name, SOURCE, await_creation_for=0).version)
 
 
 def creating(side: str, address: str) -> Operation:
@@ -62,7 +62,7 @@ def moving(side: str, address: str) -> Operation:
         return lambda number: (
             client.transition(
                 f"models/{name}/versions/{number % 20 + 1}", STAGES[number // 20 % 2], archive_existing=True
-            ).version.version
+            ).model_version.version
         )
     return lambda number: int(
         client.transition_model_version_stage(
