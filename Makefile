@@ -5,7 +5,7 @@ BIN := .venv/bin
 CONTRACTS := .venv/contracts.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format protos lock k8s-check
+.PHONY: help setup demo up test check format protos lock k8s-check bench bench-peers
 
 help: ## print this
 	@echo "Fivefold: the machine-learning lifecycle as five gRPC services. \`make demo\` shows it whole."
@@ -49,3 +49,9 @@ lock: setup ## compile requirements/*.txt again; UPGRADE=1 takes newer releases
 
 k8s-check: setup ## validate the Kubernetes manifests and our policy on them
 	$(BIN)/python -m pytest tests/k8s
+
+bench-peers: setup ## make the environments of the programs that benchmarks compare with
+	@tools/bench-peers.sh
+
+bench: bench-peers ## run the benchmarks one after another, answers as JSON in .bench/; ARGS names some, such as ARGS="tracking.search"
+	@tools/bench.sh $(ARGS)
