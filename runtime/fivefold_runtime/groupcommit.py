@@ -46,10 +46,17 @@ class _Job:
         self._result: Any = None
         self._transaction: Transaction | None = None
 
+    def run_alone(self, connection: Connection) -> None:
+        """Runs the work as all of a transaction. Raises what undoes it."""
+        self._error = self._result = self._transaction = None
+        if self._late:
+            raise _too_late()
+        self._context.run(self._inside, Transaction(self._owner, connection))
+
     def run(self, connection: Connection) -> None:
         """Runs the work in a savepoint and remembers how it ended. Raises _TransactionLost."""
         self._error = self._result = self._transaction = None
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self._late:
             self._error = _too_late()
             return
         connection.exec_driver_sql("SAVEPOINT fivefold_job")
@@ -62,6 +69,10 @@ class _Job:
                 raise _TransactionLost from error
             connection.exec_driver_sql("ROLLBACK TO fivefold_job")
             connection.exec_driver_sql("RELEASE fivefold_job")
+
+    @property
+    def _late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _inside(self, transaction: Transaction) -> None:
         with faults.mapped(), inside(transaction):
@@ -143,8 +154,11 @@ class Writer:
             return
         try:
             with self._begin() as connection:
-                for job in jobs:
-                    job.run(connection)
+                if len(jobs) == 1:
+                    jobs[0].run_alone(connection)  # without the cost of a savepoint
+                else:
+                    for job in jobs:
+                        job.run(connection)
         except BaseException as failure:
             if len(jobs) > 1:
                 for job in jobs:

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fivefold_runtime import calls
@@ -35,6 +35,24 @@ _LEASE = timedelta(minutes=10)  # after which work that never answered counts as
 _SWEEP_EVERY = 500  # calls between two deletions of old answers
 _calls = itertools.count(1)
 _owners: WeakKeyDictionary[Database, str] = WeakKeyDictionary()
+
+
+# Built once: every mutation runs two of them, and to build a statement takes longer than to run it.
+_THIS = and_(
+    answers.c.subject == bindparam("of_subject"),
+    answers.c.method == bindparam("of_method"),
+    answers.c.request_id == bindparam("of_request_id"),
+)
+_CLAIM = {
+    kind: kind(answers).on_conflict_do_nothing().returning(answers.c.made)
+    for kind in (sqlite.insert, postgresql.insert)
+}
+_FOUND = select(answers).where(_THIS).with_for_update()
+_KEEP = (
+    update(answers)
+    .where(_THIS, answers.c.claim == bindparam("of_claim"))
+    .values(kind=bindparam("as_kind"), body=bindparam("as_body"))
+)
 
 
 class RequestIdReused(FailedPrecondition):
@@ -142,7 +160,6 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
     digest = _digest(request)
     if next(_calls) % _SWEEP_EVERY == 0:
         tx.execute(delete(answers).where(answers.c.made < micros(now - KEPT)))
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
     subject, method, request_id = key
     row = {
         "subject": subject,
@@ -152,12 +169,12 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
         "claim": claim,
         "made": micros(now),
     }
-    claiming = insert(answers).values(row).on_conflict_do_nothing().returning(answers.c.made)
+    claiming = _CLAIM[sqlite.insert if database.is_sqlite else postgresql.insert]
     found = None
     while found is None:  # On PostgreSQL the row that was in the way may be gone again before it is read.
-        if tx.execute(claiming).first() is not None:
+        if tx.execute(claiming, row).first() is not None:
             return None
-        found = tx.execute(select(answers).where(_is(key)).with_for_update()).one_or_none()
+        found = tx.execute(_FOUND, _of(key)).one_or_none()
     if found.made < micros(now - (KEPT if found.kind else _LEASE)) or _is_dead(database, found):
         tx.execute(
             update(answers).where(_is(key)).values(digest=digest, claim=claim, made=micros(now), kind=None, body=None)
@@ -176,11 +193,8 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
 
 def _answer(tx: Connection, key: tuple[str, str, str], answer: Message, claim: str) -> None:
     """Keeps the answer, unless another call has taken the request id over meanwhile."""
-    tx.execute(
-        update(answers)
-        .where(_is(key), answers.c.claim == claim)
-        .values(kind=answer.DESCRIPTOR.full_name, body=answer.SerializeToString())
-    )
+    kept = {"of_claim": claim, "as_kind": answer.DESCRIPTOR.full_name, "as_body": answer.SerializeToString()}
+    tx.execute(_KEEP, _of(key) | kept)
 
 
 def _digest(request: Message) -> bytes:
@@ -191,6 +205,12 @@ def _message(found: Any) -> Message:
     """Returns the answer that a row holds."""
     kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(found.kind))
     return kind.FromString(found.body)
+
+
+def _of(key: tuple[str, str, str]) -> dict[str, Any]:
+    """Returns the values of _THIS."""
+    subject, method, request_id = key
+    return {"of_subject": subject, "of_method": method, "of_request_id": request_id}
 
 
 def _is(key: tuple[str, str, str]) -> Any:
