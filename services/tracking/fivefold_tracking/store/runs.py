@@ -14,6 +14,7 @@ from fivefold_tracking.bell import Bell
 from fivefold_tracking.names import experiment_name, run_name
 from fivefold_tracking.store import histories, loading, searching
 from fivefold_tracking.store.finding import find
+from fivefold_tracking.store.logged_models import record_metrics
 from fivefold_tracking.store.records import Batch, InputRecord, Key, NewRun, Page, RunChange, RunQuery, RunRecord
 from fivefold_tracking.store.tables import experiments, runs
 
@@ -128,6 +129,7 @@ class SqlRunStore:
             if batch.points and not allow_ended:
                 lifecycle.check_run_open(found.name, found.status)
             histories.log(tx, run, found.experiment, batch)
+            record_metrics(tx, found.experiment, run, batch.points)
             self._news(run)
 
     def log_inputs(self, run: str, inputs: Iterable[InputRecord]) -> None:
