@@ -70,9 +70,8 @@ class SqlAudit:
 
     def _adopt(self, tx: Connection, model_id: str) -> None:
         """Gives hashes to the activities of a model from before there was a chain."""
-        texts = dict(
-            tx.execute(select(comments.c.sequence, comments.c.text).where(comments.c.model_id == model_id)).tuples()
-        )
+        query = select(comments.c.sequence, comments.c.text).where(comments.c.model_id == model_id)
+        texts = {row.sequence: row.text for row in tx.execute(query)}
         head = ""
         for row in _rows(tx, model_id):
             told = dict(row._mapping)
