@@ -9,8 +9,9 @@ Params, tags, datasets and files are logged at once: what is wrong with them is 
 to a buffer and from there to the service. While the service is away they wait (a million points by default) and are
 sent when it is back; when the buffer is full, the oldest points of the metrics with the most points give way. The
 number of points that got lost is in `dropped` and `refused`, and is said once as a warning of the logger
-"fivefold.tracking". Only the process that started the run ends it: the child of a fork neither sends what the parent
-has logged nor marks the run.
+"fivefold.tracking". Only the process that started the run logs to it and ends it. The child of a fork neither sends what
+its parent has logged nor marks the run, and what it logs itself is refused with a warning, as gRPC does not survive a
+fork; a process that is spawned connects for itself and starts a run with `parent=`.
 """
 
 from __future__ import annotations

@@ -131,15 +131,18 @@ class Histories:
             return self._transport.receive(self._stub.WatchMetrics, request, timeout=FOREVER)
 
         statuses = enum_names(pb.RunStatus.DESCRIPTOR)
-        for answer in self._transport.follow(again):
-            first = False
-            for series in answer.series:
-                curve = Curve(run, series.key)
-                _extend(curve, series)
-                yield from curve.points()
-            seen.update(answer.seen)
-            if not answer.series and statuses.get(answer.status) in ENDED and not forever:
-                return
+        while True:
+            for answer in self._transport.follow(again):
+                first = False
+                for series in answer.series:
+                    curve = Curve(run, series.key)
+                    _extend(curve, series)
+                    yield from curve.points()
+                seen.update(answer.seen)
+                if statuses.get(answer.status) in ENDED and not forever:
+                    if not answer.series:
+                        return
+                    break  # Opened again, it says at once whether that was all.
 
 
 def _extend(curve: Curve, series: pb.MetricSeries) -> None:

@@ -75,7 +75,7 @@ class _Session:
 
 
 class Delivery:
-    """The background of one run. Safe for use by many threads; a fork's child has an empty one of its own.
+    """The background of one run. Safe for use by many threads. In the child of a fork it is empty and refuses.
 
     dropped  points that gave way because `capacity` was reached
     refused  points that the service does not take
@@ -99,6 +99,7 @@ class Delivery:
         self._hurries = 0
         self._over = False
         self._hopeless = ""  # why nothing can be logged any more
+        self._forked = False
         self._hungry = False
         self._careful = False  # one parcel at a time, to find the one that is refused
         self._streams_from = 0.0  # monotonic time from which a stream is asked for; inf: never
@@ -107,10 +108,10 @@ class Delivery:
         self.refused = 0
 
     def after_fork(self) -> None:
-        """Forgets what the parent is sending, in the child. Its connection stays the parent's: a new one is made."""
+        """Forgets what the parent sends, in the child, and takes nothing: gRPC would abort a child that used it."""
         self._buffer = MetricBuffer(self._buffer.capacity)
-        self._transport = self._transport.again()
         self._begin()
+        self._forked = True
 
     @property
     def dropped(self) -> int:
@@ -124,21 +125,24 @@ class Delivery:
 
     def add(self, points: list[tuple[str, float]], step: int, time_us: int) -> None:
         """Takes points of one step in and returns at once."""
+        if self._forked:
+            return self._refuse_in_child(len(points))
         with self._changed:
             if self._hopeless or self._over:
                 self.refused += len(points)
-                return
+                return None
             for key, value in points:
                 self._buffer.add(key, value, step, time_us)
             self._wake()
         if self._buffer.dropped:
-            self._warn(
+            return self._warn(
                 "dropped",
                 "%s: the buffer of %d points is full and its oldest points are dropped, those of the metrics with the "
                 "most points first: the service is slower than what is logged, or away",
                 self._run,
                 self._buffer.capacity,
             )
+        return None
 
     def call(self, batch: pb.LogBatchRequest) -> None:
         """Logs params and tags at once; where the service is away, in the background when it is back.
@@ -147,15 +151,18 @@ class Delivery:
 
         Raises FivefoldError as LogBatch does.
         """
+        if self._forked:
+            return self._refuse_in_child(len(batch.params) + len(batch.tags))
         if self.failure is None and not self._batches:
             try:
                 self._transport.call(self._transport.stub(TrackingServiceStub).LogBatch, batch)
-                return
+                return None
             except (Unavailable, DeadlineExceeded) as error:
                 log.warning("%s: params and tags wait and are logged later, because: %s", self._run, error.message)
         with self._changed:
             self._batches.append(batch)
             self._wake()
+        return None
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything that was logged before is on the service's disk, at most `timeout` seconds.
@@ -176,6 +183,15 @@ class Delivery:
         with self._changed:
             self._over = True
             self._changed.notify_all()
+
+    def _refuse_in_child(self, values: int) -> None:
+        self.refused += values
+        self._warn(
+            "forked",
+            "%s: nothing is logged from the child of a fork, which cannot use gRPC: start it by spawn, with a run of its "
+            "own nested in this one, or hand the values to the parent",
+            self._run,
+        )
 
     def _waiting(self) -> int:
         return self._buffer.points + sum(parcel.points for parcel in self._parcels) + len(self._batches)

@@ -201,10 +201,6 @@ class Transport:
         """Whether calls say who makes them."""
         return bool(self._bearer.metadata())
 
-    def again(self) -> Transport:
-        """Returns a transport to the same service with a connection of its own, as the child of a fork needs."""
-        return Transport(self.service, self.address, self._access)
-
     def close(self) -> None:
         """Closes the connection; calls that are under way are cancelled."""
         with self._lock:
