@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
+from fivefold_runtime.filters import And, Field, Filter, Operator, Or, OrderKey, Presence, Value
 from fivefold_tracking import names, wire
 from fivefold_tracking.lifecycle import RunStatus
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.ordering import By, Order
 from fivefold_tracking.store.records import (
     ArtifactRecord,
     ExperimentRecord,
     InputRecord,
+    ModelOutputRecord,
     Page,
     RunRecord,
     SourceRecord,
@@ -43,14 +46,14 @@ class ClientExperiments:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
 
-    def create(self, display_name, tags, now, allow_existing=False):
-        asked = pb.Experiment(display_name=display_name, tags=tags)
+    def create(self, display_name, tags, now, artifact_location="", allow_existing=False):
+        asked = pb.Experiment(display_name=display_name, tags=tags, artifact_location=artifact_location)
         with typed():
             request = pb.CreateExperimentRequest(experiment=asked, allow_existing=allow_existing)
             return experiment(self._stub.CreateExperiment(request))
 
-    def ensure(self, display_name, tags, now):
-        return self.create(display_name, tags, now, allow_existing=True)
+    def ensure(self, display_name, tags, now, artifact_location=""):
+        return self.create(display_name, tags, now, artifact_location, allow_existing=True)
 
     def get(self, number):
         with typed():
@@ -60,17 +63,25 @@ class ClientExperiments:
         with typed():
             return experiment(self._stub.LookupExperiment(pb.LookupExperimentRequest(display_name=display_name)))
 
-    def list(self, authorizer, *, show_deleted, after, limit):
+    def list(self, authorizer, query, after, limit):
         with typed():
             answer = self._stub.ListExperiments(
-                pb.ListExperimentsRequest(show_deleted=show_deleted, page_size=limit, page_token=token(after))
+                pb.ListExperimentsRequest(
+                    filter=filter_text(query.filter),
+                    order_by=order_text(query.order),
+                    view=f"VIEW_{query.view}",
+                    page_size=limit,
+                    page_token=token(after),
+                )
             )
         return Page(tuple(map(experiment, answer.experiments)), more(answer))
 
-    def update(self, number, *, display_name, tags, etag, now):
+    def update(self, number, *, display_name, tags, etag, now, some=MappingProxyType({})):
         fields = {"display_name": display_name, "tags": tags}
-        asked = pb.Experiment(name=f"experiments/{number}", etag=etag, display_name=display_name, tags=tags)
-        mask = FieldMask(paths=[name for name, value in fields.items() if value is not None])
+        set_to = {key: value for key, value in some.items() if value is not None}
+        asked = pb.Experiment(name=f"experiments/{number}", etag=etag, display_name=display_name, tags=tags or set_to)
+        paths = [name for name, value in fields.items() if value is not None]
+        mask = FieldMask(paths=[*paths, *(f"tags.{key}" for key in some)])
         with typed():
             return experiment(
                 self._stub.UpdateExperiment(pb.UpdateExperimentRequest(experiment=asked, update_mask=mask))
@@ -129,9 +140,11 @@ class ClientRuns:
             "end_time": wire.of_micros(change.ended),
         }
         given = {name: value for name, value in fields.items() if value is not None}
+        paths = [*given, *(["tags"] if change.tags is not None else []), *(f"tags.{key}" for key in change.some)]
+        given["tags"] = change.tags or {key: value for key, value in change.some.items() if value is not None}
         asked = pb.Run(name=f"runs/{run_id}", etag=etag, **given)
         with typed():
-            return run(self._stub.UpdateRun(pb.UpdateRunRequest(run=asked, update_mask=FieldMask(paths=given))))
+            return run(self._stub.UpdateRun(pb.UpdateRunRequest(run=asked, update_mask=FieldMask(paths=paths))))
 
     def delete(self, run_id, now):
         with typed():
@@ -141,14 +154,30 @@ class ClientRuns:
         with typed():
             return run(self._stub.UndeleteRun(pb.UndeleteRunRequest(name=f"runs/{run_id}")))
 
+    def delete_started(self, experiment, until, limit, now):
+        asked = pb.DeleteRunsRequest(
+            experiment=f"experiments/{experiment}", started_until=wire.of_micros(until), max_runs=limit
+        )
+        with typed():
+            return self._stub.DeleteRuns(asked).deleted_count
+
+    def undelete_since(self, experiment, since, limit):
+        asked = pb.UndeleteRunsRequest(
+            experiment=f"experiments/{experiment}", deleted_since=wire.of_micros(since), max_runs=limit
+        )
+        with typed():
+            return self._stub.UndeleteRuns(asked).restored_count
+
     def search(self, query, after, limit):
         with typed():
             answer = self._stub.SearchRuns(
                 pb.SearchRunsRequest(
                     experiments=[f"experiments/{number}" for number in query.experiments],
                     parent_run=f"runs/{query.parent}" if query.parent else "",
-                    order_by=order_by(query.order),
-                    show_deleted=query.show_deleted,
+                    filter=filter_text(query.filter),
+                    order_by=order_text(query.order),
+                    view=f"VIEW_{query.view}",
+                    skip_total_size=not query.counted,
                     page_size=limit,
                     page_token=token(after),
                 )
@@ -157,7 +186,15 @@ class ClientRuns:
 
     def log(self, run_id, batch, *, allow_ended=False):
         metrics = [
-            pb.Metric(key=point.key, value=point.value, time=wire.of_micros(point.time), step=point.step)
+            pb.Metric(
+                key=point.key,
+                value=point.value,
+                time=wire.of_micros(point.time),
+                step=point.step,
+                logged_model=names.logged_model_name(point.model) if point.model else "",
+                dataset=point.dataset,
+                dataset_digest=point.digest,
+            )
             for point in batch.points
         ]
         asked = pb.LogBatchRequest(
@@ -205,15 +242,42 @@ class ClientArtifacts:
         with typed():
             answer = self._tracking.stub.ListArtifacts(
                 pb.ListArtifactsRequest(
-                    parent=names.parent_name(parent), path=folder, recursive=recursive, page_size=limit, page_token=token(after)
+                    parent=names.parent_name(parent),
+                    path=folder,
+                    recursive=recursive,
+                    page_size=limit,
+                    page_token=token(after),
                 )
             )
         return Page(tuple(map(artifact, answer.artifacts)), more(answer))
 
 
-def order_by(order: Order) -> str:
-    value = order.by.value if order.by is By.START_TIME else f"{order.by.value}.{order.key}"
-    return f"{value} {'desc' if order.descending else 'asc'}"
+def order_text(order: Sequence[OrderKey]) -> str:
+    return ", ".join(f"{field_text(key.field)} {'desc' if key.descending else 'asc'}" for key in order)
+
+
+def filter_text(tree: Filter | None) -> str:
+    """Writes a filter down again; times stand in it as milliseconds."""
+    if tree is None:
+        return ""
+    if isinstance(tree, (And, Or)):
+        return f" {type(tree).__name__.upper()} ".join(f"({filter_text(part)})" for part in tree.parts)
+    if isinstance(tree, Presence):
+        return f"{field_text(tree.field)} IS {'NOT ' if tree.present else ''}NULL"
+    values = [value_text(tree.field, value) for value in tree.values]
+    listed = f"({', '.join(values)})" if tree.operator in (Operator.IN, Operator.NOT_IN) else values[0]
+    return f"{'NOT ' if tree.negated else ''}{field_text(tree.field)} {tree.operator} {listed}"
+
+
+def field_text(field: Field) -> str:
+    return f"{field.group}.`{field.key}`"
+
+
+def value_text(field: Field, value: Value) -> str:
+    if isinstance(value, str):
+        quoted = value.replace("'", "''")
+        return f"'{quoted}'"
+    return repr(value / 1000 if field.group == "attributes" and field.key.endswith("_time") else value)
 
 
 def experiment(got: pb.Experiment) -> ExperimentRecord:
@@ -225,6 +289,7 @@ def experiment(got: pb.Experiment) -> ExperimentRecord:
         updated=got.update_time.ToMicroseconds(),
         deleted=time(got, "delete_time"),
         etag=got.etag,
+        artifact_location=got.artifact_location,
     )
 
 
@@ -251,6 +316,10 @@ def run(got: pb.Run) -> RunRecord:
         created=got.create_time.ToMicroseconds(),
         deleted=time(got, "delete_time"),
         etag=got.etag,
+        model_inputs=tuple(map(names.logged_model_id, got.model_inputs)),
+        outputs=tuple(
+            ModelOutputRecord(names.logged_model_id(output.logged_model), output.step) for output in got.outputs
+        ),
     )
 
 

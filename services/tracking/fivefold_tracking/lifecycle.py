@@ -51,6 +51,12 @@ class ExperimentDeleted(FailedPrecondition):
     reason = "EXPERIMENT_DELETED"
 
 
+class NotDeleted(FailedPrecondition):
+    """Only what is deleted can be purged."""
+
+    reason = "NOT_DELETED"
+
+
 class DisplayNameTaken(AlreadyExists):
     """Another active experiment has the display name."""
 
@@ -106,3 +112,9 @@ def check_experiment_active(name: str, deleted: int | None) -> None:
     """Raises ExperimentDeleted."""
     if deleted is not None:
         raise ExperimentDeleted(f"{name} is deleted", name=name)
+
+
+def check_deleted(name: str, deleted: int | None) -> None:
+    """Raises NotDeleted."""
+    if deleted is None:
+        raise NotDeleted(f"{name} is active; delete it first", name=name)

@@ -14,15 +14,17 @@ from fivefold_tracking.keys import check_unchanged
 from fivefold_tracking.metrics import by_key
 from fivefold_tracking.params import number_of
 from fivefold_tracking.store import points, tables
+from fivefold_tracking.store.logged_models import record_metrics
 from fivefold_tracking.store.records import Batch, InputRecord
 from fivefold_tracking.store.upsert import insert, put_tags
 
 
 def log(tx: Connection, run: str, experiment: int, batch: Batch) -> None:
-    """Writes a batch of a run. Raises ParamChanged."""
+    """Writes a batch of a run. Raises ParamChanged, NotFound for a logged model that is not of the experiment."""
     _log_params(tx, run, experiment, batch.params)
     put_tags(tx, tables.tags, {"run": run, "experiment": experiment}, batch.tags)
     points.add(tx, run, experiment, by_key(batch.points))
+    record_metrics(tx, experiment, run, batch.points)
 
 
 def _log_params(tx: Connection, run: str, experiment: int, given: Mapping[str, str]) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from fivefold_runtime.masks import Entries
 from fivefold_runtime.policy import Authorizer
 from fivefold_tracking.store.records import (
-    ArtifactRecord,
     Batch,
     Curve,
+    ExperimentQuery,
     ExperimentRecord,
     Fresh,
     History,
@@ -24,6 +25,7 @@ from fivefold_tracking.store.records import (
     Page,
     Part,
     RunChange,
+    RunKeys,
     RunQuery,
     RunRecord,
 )
@@ -32,11 +34,15 @@ from fivefold_tracking.store.records import (
 class ExperimentStore(Protocol):
     """Experiments. At most one active one has a display name, whatever the concurrency."""
 
-    def create(self, display_name: str, tags: Mapping[str, str], now: int) -> ExperimentRecord:
+    def create(
+        self, display_name: str, tags: Mapping[str, str], now: int, artifact_location: str = ""
+    ) -> ExperimentRecord:
         """Adds one under the next number, from 1 on; the caller manages it. Raises DisplayNameTaken."""
         ...
 
-    def ensure(self, display_name: str, tags: Mapping[str, str], now: int) -> ExperimentRecord:
+    def ensure(
+        self, display_name: str, tags: Mapping[str, str], now: int, artifact_location: str = ""
+    ) -> ExperimentRecord:
         """Returns the active one of that display name, made by this call if there was none."""
         ...
 
@@ -49,17 +55,27 @@ class ExperimentStore(Protocol):
         ...
 
     def list(
-        self, authorizer: Authorizer, *, show_deleted: bool, after: Key | None, limit: int
+        self, authorizer: Authorizer, query: ExperimentQuery, after: Key | None, limit: int
     ) -> Page[ExperimentRecord]:
-        """Returns those that the caller may read, newest first. The key is (number,)."""
+        """Returns those that the caller may read and the query asks for, in its order.
+
+        The key is (0, value) for each key of the order, completed by the number.
+        """
         ...
 
     def update(
-        self, number: int, *, display_name: str | None, tags: Mapping[str, str] | None, etag: str, now: int
+        self,
+        number: int,
+        *,
+        display_name: str | None,
+        tags: Mapping[str, str] | None,
+        etag: str,
+        now: int,
+        some: Entries = ...,
     ) -> ExperimentRecord:
-        """Sets what is not None; tags are replaced as a whole.
+        """Sets what is not None; tags are replaced as a whole, then some of them set, or removed where None.
 
-        Raises DisplayNameTaken, ExperimentDeleted, EtagMismatch.
+        Raises DisplayNameTaken, ExperimentDeleted, EtagMismatch, TooManyItems.
         """
         ...
 
@@ -91,7 +107,7 @@ class RunStore(Protocol):
         ...
 
     def update(self, run: str, change: RunChange, etag: str, now: int) -> RunRecord:
-        """Changes the run itself; its etag changes. Raises RunDeleted, EtagMismatch."""
+        """Changes the run itself; its etag changes. Raises RunDeleted, EtagMismatch, TooManyItems."""
         ...
 
     def delete(self, run: str, now: int) -> RunRecord:
@@ -102,11 +118,27 @@ class RunStore(Protocol):
         """Brings it back. Raises ExperimentDeleted."""
         ...
 
+    def delete_started(self, experiment: int, until: int, limit: int, now: int) -> int:
+        """Deletes active runs that started then or before, oldest first; returns how many. Raises ExperimentDeleted."""
+        ...
+
+    def undelete_since(self, experiment: int, since: int, limit: int) -> int:
+        """Brings back runs that were deleted then or later, oldest deletion first; returns how many.
+
+        Raises ExperimentDeleted.
+        """
+        ...
+
     def search(self, query: RunQuery, after: Key | None, limit: int) -> Page[RunRecord]:
         """Returns runs in the order asked for, without the schemas and profiles of their inputs, and counts them all.
 
-        The key is (segment, value, run), by a param (segment, run); pages may be shorter than `limit` where runs are big.
+        The key is (rank, value) for each key of the order, completed by start and id, long texts cut; pages may be
+        shorter than `limit` where runs are big.
         """
+        ...
+
+    def keys(self, query: RunQuery) -> RunKeys:
+        """Returns which metrics, params and tags the runs of a query have."""
         ...
 
     def log(self, run: str, batch: Batch, *, allow_ended: bool = False) -> None:
@@ -170,28 +202,4 @@ class MetricStore(Protocol):
 
         Raises RunDeleted, RunEnded, StreamOrder when a sequence number is left out.
         """
-        ...
-
-
-class ArtifactStore(Protocol):
-    """The entries of artifacts; their bytes are in the object store, by digest."""
-
-    def put(self, run: str, path: str, size: int, sha256: str, now: int) -> ArtifactRecord:
-        """Enters a file whose bytes are stored, or replaces it. Raises RunDeleted, PathTaken."""
-        ...
-
-    def check_writable(self, run: str) -> None:
-        """Raises RunDeleted."""
-        ...
-
-    def is_stored(self, sha256: str) -> bool:
-        """Says whether some file with these bytes was entered before."""
-        ...
-
-    def get(self, run: str, path: str) -> ArtifactRecord:
-        """Returns a file. Raises NotFound for a folder."""
-        ...
-
-    def list(self, run: str, folder: str, *, recursive: bool, after: Key | None, limit: int) -> Page[ArtifactRecord]:
-        """Returns what is directly in a folder, or every file below it, by path. The key is (path,)."""
         ...

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 from fivefold_runtime.sql import Database
 from fivefold_tracking.bell import Bell
+from fivefold_tracking.store.artifact_protocol import ArtifactStore, PurgeStore, UploadStore
 from fivefold_tracking.store.artifacts import SqlArtifactStore
+from fivefold_tracking.store.datasets import SqlDatasetStore
 from fivefold_tracking.store.experiments import SqlExperimentStore
+from fivefold_tracking.store.logged_models import SqlLoggedModelStore
 from fivefold_tracking.store.metrics import SqlMetricStore
-from fivefold_tracking.store.protocol import ArtifactStore, ExperimentStore, MetricStore, RunStore
+from fivefold_tracking.store.model_protocol import DatasetStore, LoggedModelStore
+from fivefold_tracking.store.protocol import ExperimentStore, MetricStore, RunStore
+from fivefold_tracking.store.purging import SqlPurgeStore
 from fivefold_tracking.store.runs import SqlRunStore
+from fivefold_tracking.store.uploads import SqlUploadStore
 
 MIGRATIONS = "fivefold_tracking.store.migrations"
 
@@ -22,8 +28,12 @@ class Store:
     experiments: ExperimentStore
     runs: RunStore
     metrics: MetricStore
+    bell: Bell
     artifacts: ArtifactStore
-    bell: Bell  # rung by runs and metrics
+    uploads: UploadStore
+    logged_models: LoggedModelStore
+    datasets: DatasetStore
+    purges: PurgeStore
 
     @classmethod
     def over(cls, database: Database) -> Store:
@@ -32,6 +42,10 @@ class Store:
             experiments=SqlExperimentStore(database),
             runs=SqlRunStore(database, bell),
             metrics=SqlMetricStore(database, bell),
-            artifacts=SqlArtifactStore(database),
             bell=bell,
+            artifacts=SqlArtifactStore(database),
+            uploads=SqlUploadStore(database),
+            logged_models=SqlLoggedModelStore(database),
+            datasets=SqlDatasetStore(database),
+            purges=SqlPurgeStore(database),
         )
