@@ -177,7 +177,8 @@ class SqlDeliveries:
             "status_code": 0,
             "reason": "",
         }
-        return tx.execute(making(deliveries).values(row).on_conflict_do_nothing()).rowcount
+        writing = making(deliveries).values(row).on_conflict_do_nothing().returning(deliveries.c.position)
+        return 0 if tx.execute(writing).first() is None else 1
 
     def _first(self, tx: Connection, lane: tuple[str, str]) -> int | None:
         """Returns the position of the first that is pending in a lane."""
