@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from fivefold_runtime.errors import FieldViolation, FivefoldError, OutOfRange
@@ -62,8 +63,12 @@ class Arriving:
 
     def bytes(self) -> Iterator[bytes]:
         """Yields all bytes that have arrived, in order; as often as it is asked."""
-        for part in self._kept.parts if self._kept else ():
-            yield from self._objects.stream(self._part_key(part))
+        # Read by another thread: a store that is being written to draws these bytes in a thread that may not read it.
+        with ThreadPoolExecutor(1) as reader:
+            for part in self._kept.parts if self._kept else ():
+                stream = self._objects.stream(self._part_key(part))
+                while chunk := reader.submit(next, stream, None).result():
+                    yield chunk
         if self._buffer:
             yield bytes(self._buffer)
 
