@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from fivefold_registry.lifecycle import Actor, Policy, Stage, needed, targets
 from fivefold_runtime.errors import FailedPrecondition, PermissionDenied
+from fivefold_runtime.levels import Level
 
 
 class RequestState(StrEnum):
@@ -59,7 +60,7 @@ def actions(
     allowed = {
         Action.APPROVE: manages and target in targets(policy, current) and not (own and policy.no_self_approval),
         Action.REJECT: manages,
-        Action.CANCEL: own or manages,
+        Action.CANCEL: own or viewer.level >= Level.CAN_MANAGE,
     }
     return tuple(action for action in Action if allowed[action])
 
@@ -71,7 +72,7 @@ def check_settling(
 
     Whether the move itself is still possible is the move's own check.
     """
-    level = needed(current, target)
+    level = Level.CAN_MANAGE if action is Action.CANCEL else needed(current, target)
     own = actor.subject == creator
     if actor.level < level and not (action is Action.CANCEL and own):
         raise PermissionDenied(
