@@ -188,7 +188,7 @@ for _slip in SLIPS:
     bad(f"an alias {_slip[:14]!r}", "NAME_INVALID", INVALID, lambda w, s=_slip: w.registry.alias(s, 1))
     if ":/" not in _slip:  # As a path below a version that is a name like others.
         bad(f"a file {_slip[:14]!r}", "NAME_INVALID", INVALID, lambda w, s=_slip: w.registry.download(w.v1, s))
-bad("the model with a long name", "NAME_INVALID", INVALID, lambda w: w.registry.model("a" * 249 + "é"))
+bad("the model with a long name", "FIELD_TOO_LONG", INVALID, lambda w: w.registry.model("a" * 249 + "é"))
 bad("a policy of two names", "FIELD_INVALID", INVALID, _update("policy", **_names((STAGING, "x"), (STAGING, "y"))))
 bad("a policy of one name for two", "FIELD_INVALID", INVALID, _update("policy", **_names((STAGING, "x"), (NONE, "X"))))
 bad("a stage called as another", "FIELD_INVALID", INVALID, _update("policy", **_names((STAGING, "production"))))
