@@ -152,5 +152,5 @@ def _extend(curve: Curve, series: pb.MetricSeries) -> None:
 
 
 def label(run: str, display_name: str) -> str:
-    """Returns what a column of a run is called: its display name and the start of its id."""
-    return f"{display_name} ({short(full('runs', run))[:6]})"
+    """Returns what a column of a run is called: its display name and the end of its id; the start is the time."""
+    return f"{display_name} (…{short(full('runs', run))[-6:]})"

@@ -107,7 +107,7 @@ class RunSearch(Sequence[Run]):
         head = ["run", "name", "status", "started", *keys]
         rows = [
             [
-                run.name.removeprefix("runs/")[:8],
+                run.name.removeprefix("runs/"),
                 run.display_name[:32],
                 run.status,
                 f"{run.start_time:%Y-%m-%d %H:%M}" if run.start_time else "",
@@ -204,7 +204,7 @@ class Comparison(Listing[ComparisonRow]):
 
     @property
     def labels(self) -> list[str]:
-        """What the runs are called: display names, with the start of the id where two have the same."""
+        """What the runs are called: display names, with the end of the id where two have the same."""
         once = len(set(self.names)) == len(self.names)
         return list(self.names) if once else [label(*pair) for pair in zip(self.runs, self.names, strict=True)]
 
