@@ -14,6 +14,7 @@ import pytest
 import fivefold
 from fivefold.sdk.asynchronous import SERVICES, AsyncClient, AsyncProxy
 from fivefold.sdk.client import Client
+from fivefold.sdk.registry import Event
 from fivefold.sdk.transport import Access
 
 Connected = Callable[[Callable[[AsyncClient], Awaitable[Any]]], Any]
@@ -72,7 +73,7 @@ def test_a_stream_is_iterated_and_more_streams_than_threads_hold_up_no_call(conn
     async def use(client: AsyncClient) -> None:
         model = (await client.registry.create_model("async-watched")).name
 
-        async def first() -> fivefold.sdk.registry.Event:  # type: ignore[name-defined]
+        async def first() -> Event:
             async with contextlib.aclosing(client.registry.watch(models=[model]).__aiter__()) as events:
                 async for event in events:
                     if event.type == "REGISTERED_MODEL_UPDATED":

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str
     """Tracking and registry that ask for tokens, and the folder of the key that signs them."""
     root = tmp_path_factory.mktemp("people")
     keys = root / "keys"
-    settings = {"auth": "jwt", "jwt_keys": str(make_key(keys))}
+    settings: dict[str, Any] = {"auth": "jwt", "jwt_keys": str(make_key(keys))}
     own = root / "token"
     own.write_text(sign_token(keys, "registry", ["fivefold:registry"], lifetime=timedelta(hours=1)))
     with (

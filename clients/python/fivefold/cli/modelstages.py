@@ -158,13 +158,12 @@ def _moved(registry: Registry, result: dict[str, Any], output: str) -> None:
         click.echo(f"{name} was archived")
     if version["stage"] != "Production":
         return
-    others = registry.list_versions(version["name"].split("/")[1], stages=["Production"])
-    for other in others:
+    there = registry.list_versions(version["name"].split("/")[1], stages=["Production"])
+    for other in there:
         if other.name != version["name"]:
-            served = max(one.version for one in others)
             click.echo(
-                f"{other.name} is in Production too; version {served} is served, the highest. "
-                "--archive-existing makes room",
+                f"{other.name} is in Production too; version {max(one.version for one in there)} is served, the "
+                f"highest. `fivefold models transition {quote(short(other.name))} Archived` takes it out",
                 err=True,
             )
 

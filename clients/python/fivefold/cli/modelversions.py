@@ -134,13 +134,13 @@ def alias(version: str, name: str, delete: bool, output: str) -> None:
             )
         if not name:
             rows = [{"alias": one, "version": f"{short(model.name)}/{number}"} for one, number in model.aliases.items()]
-            empty = f"no alias; set one with: fivefold models alias {short(model.name)}/NUMBER ALIAS"
+            empty = f"no alias; set one with: fivefold models alias {quote(short(model.name))}/NUMBER ALIAS"
             return show(rows, output, ("alias", "version"), empty=empty)
         if delete:
             connected.registry.delete_alias(model.name, name)
             return click.echo(f"{short(model.name)}@{name} means nothing any more")
         if not is_version(version):
-            hint = f"fivefold models alias {version}/NUMBER {name}"
+            hint = f"fivefold models alias {quote(version)}/NUMBER {name}"
             raise Failure(f"{version} is a model; an alias means one version of it", hint, code=USAGE)
         meant = connected.registry.set_alias(version, name).to_dict()
     if output in ("json", "yaml"):
