@@ -24,6 +24,7 @@ from fivefold_runtime import calls
 from fivefold_runtime.clock import micros
 from fivefold_runtime.errors import Aborted, FailedPrecondition
 from fivefold_runtime.ids import new_id
+from fivefold_runtime.prepared import Prepared
 from fivefold_runtime.sql import Database
 from fivefold_runtime.tables import answers
 
@@ -37,18 +38,19 @@ _calls = itertools.count(1)
 _owners: WeakKeyDictionary[Database, str] = WeakKeyDictionary()
 
 
-# Built once: every mutation runs two of them, and to build a statement takes longer than to run it.
+# What every call with a request_id runs.
 _THIS = and_(
     answers.c.subject == bindparam("of_subject"),
     answers.c.method == bindparam("of_method"),
     answers.c.request_id == bindparam("of_request_id"),
 )
-_CLAIM = {
-    kind: kind(answers).on_conflict_do_nothing().returning(answers.c.made)
-    for kind in (sqlite.insert, postgresql.insert)
-}
+_CLAIM = Prepared(
+    sqlite.insert(answers).on_conflict_do_nothing().returning(answers.c.made),
+    ["subject", "method", "request_id", "digest", "claim", "made"],
+    elsewhere=postgresql.insert(answers).on_conflict_do_nothing().returning(answers.c.made),
+)
 _FOUND = select(answers).where(_THIS).with_for_update()
-_KEEP = (
+_KEEP = Prepared(
     update(answers)
     .where(_THIS, answers.c.claim == bindparam("of_claim"))
     .values(kind=bindparam("as_kind"), body=bindparam("as_body"))
@@ -169,10 +171,9 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
         "claim": claim,
         "made": micros(now),
     }
-    claiming = _CLAIM[sqlite.insert if database.is_sqlite else postgresql.insert]
     found = None
     while found is None:  # On PostgreSQL the row that was in the way may be gone again before it is read.
-        if tx.execute(claiming, row).first() is not None:
+        if _CLAIM.first(tx, row) is not None:
             return None
         found = tx.execute(_FOUND, _of(key)).one_or_none()
     if found.made < micros(now - (KEPT if found.kind else _LEASE)) or _is_dead(database, found):
@@ -194,7 +195,7 @@ def _claim(database: Database, tx: Connection, key: tuple[str, str, str], reques
 def _answer(tx: Connection, key: tuple[str, str, str], answer: Message, claim: str) -> None:
     """Keeps the answer, unless another call has taken the request id over meanwhile."""
     kept = {"of_claim": claim, "as_kind": answer.DESCRIPTOR.full_name, "as_body": answer.SerializeToString()}
-    tx.execute(_KEEP, _of(key) | kept)
+    _KEEP.run(tx, _of(key) | kept)
 
 
 def _digest(request: Message) -> bytes:

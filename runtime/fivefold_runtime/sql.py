@@ -52,6 +52,7 @@ class Database:
         self._reading = engine.execution_options(**snapshot)
         self._writing = engine.execution_options(fivefold_writes=True)
         self._one_writer = threading.Lock()
+        self._kept: Connection | None = None  # SQLite's, for the next who writes: the pool costs more than a statement
         self._writer = Writer(self, self._exclusive) if self.is_sqlite else None
 
     @classmethod
@@ -136,6 +137,10 @@ class Database:
         """Ends the writer thread after what is queued, and closes all connections."""
         if self._writer is not None:
             self._writer.close()
+        with self._one_writer:
+            if self._kept is not None:
+                self._kept.close()
+                self._kept = None
         self.engine.dispose()
 
     def _joined(self) -> Transaction:
@@ -165,8 +170,16 @@ class Database:
         if not self._one_writer.acquire(timeout=_BUSY_SECONDS):
             raise faults.StoreUnavailable("the store is busy; try again", retry_after=1.0)
         try:
-            with faults.mapped(), self._writing.connect() as connection, connection.begin():
-                yield connection
+            with faults.mapped():
+                connection = self._kept or self._writing.connect()
+                self._kept = None
+                try:
+                    with connection.begin():
+                        yield connection
+                except BaseException:
+                    connection.close()
+                    raise
+                self._kept = connection
         finally:
             self._one_writer.release()
 
@@ -216,7 +229,8 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("fivefold_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.dbapi_connection  # by itself: see prepared.py
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
