@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select
 
 from fivefold_runtime.errors import NotFound
+from fivefold_runtime.prepared import Prepared
 from fivefold_tracking import lifecycle
 from fivefold_tracking.names import run_name
 from fivefold_tracking.store.tables import experiments, runs
 
-# Built once: to build a statement takes three times as long as to run it.
 _ONE = (
     select(
         runs.c.id,
@@ -26,21 +26,30 @@ _ONE = (
     .join(experiments, runs.c.experiment == experiments.c.number)
     .where(runs.c.id == bindparam("of"))
 )
-_LOCKED = _ONE.with_for_update(of=runs, key_share=True)
+_FIND, _LOCK = Prepared(_ONE), Prepared(_ONE.with_for_update(of=runs, key_share=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a change needs to know of its run. Times of deletion, None while active."""
 
+    # In the order of the columns of _ONE.
     id: str
     experiment: int
-    status: lifecycle.RunStatus
+    status_text: str
     display_name: str
     ended: int | None
-    etag: str
+    revision: int
     deleted: int | None  # the run by itself
     experiment_deleted: int | None
+
+    @property
+    def status(self) -> lifecycle.RunStatus:
+        return lifecycle.RunStatus(self.status_text)
+
+    @property
+    def etag(self) -> str:
+        return str(self.revision)
 
     @property
     def name(self) -> str:
@@ -53,16 +62,8 @@ class Found:
 
 def find(tx: Connection, run: str, *, lock: bool) -> Found:
     """Returns a run; with `lock` nobody else changes it until the commit. Raises NotFound."""
-    row = tx.execute(_LOCKED if lock else _ONE, {"of": run}).first()
-    if row is None or lifecycle.is_purged(row.deleted) or lifecycle.is_purged(row.experiment_deleted):
+    row = (_LOCK if lock else _FIND).first(tx, {"of": run})
+    found = None if row is None else Found(*row)
+    if found is None or lifecycle.is_purged(found.deleted) or lifecycle.is_purged(found.experiment_deleted):
         raise NotFound.of(run_name(run))
-    return Found(
-        id=row.id,
-        experiment=row.experiment,
-        status=lifecycle.RunStatus(row.status),
-        display_name=row.display_name,
-        ended=row.ended,
-        etag=str(row.revision),
-        deleted=row.deleted,
-        experiment_deleted=row.experiment_deleted,
-    )
+    return found

@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection, bindparam, select
 
+from fivefold_runtime.prepared import Prepared
 from fivefold_runtime.sql import Database
 from fivefold_tracking import lifecycle, sequence
 from fivefold_tracking.bell import Bell
@@ -17,8 +18,8 @@ from fivefold_tracking.store.records import Curve, Fresh, History, Key, Part
 from fivefold_tracking.store.tables import metrics, streams
 from fivefold_tracking.store.upsert import insert
 
-_ACKNOWLEDGED = select(streams.c.acknowledged).where(
-    streams.c.run == bindparam("of"), streams.c.name == bindparam("called")
+_ACKNOWLEDGED = Prepared(
+    select(streams.c.acknowledged).where(streams.c.run == bindparam("of"), streams.c.name == bindparam("called"))
 )
 
 
@@ -81,7 +82,7 @@ class SqlMetricStore:
     def acknowledged(self, run: str, stream: str) -> int:
         with self._database.read() as tx:
             find(tx, run, lock=False)
-            return tx.execute(_ACKNOWLEDGED, {"of": run, "called": stream}).scalar() or 0
+            return _position(tx, run, stream)
 
     def append(self, run: str, stream: str, parts: Sequence[Part]) -> int:
         return self._database.run(partial(self._append, run, stream, parts))
@@ -90,7 +91,7 @@ class SqlMetricStore:
         found = find(tx, run, lock=True)
         found.check_active()
         lifecycle.check_run_open(found.name, found.status)
-        before = tx.execute(_ACKNOWLEDGED, {"of": run, "called": stream}).scalar() or 0
+        before = _position(tx, run, stream)
         new = [part for part in parts if part.sequence > before]
         after = before
         for part in new:
@@ -106,3 +107,8 @@ class SqlMetricStore:
         tx.execute(statement, {"run": run, "name": stream, "acknowledged": after})
         self._database.after_commit(partial(self._bell.ring, run))
         return after
+
+
+def _position(tx: Connection, run: str, stream: str) -> int:
+    row = _ACKNOWLEDGED.first(tx, {"of": run, "called": stream})
+    return row[0] if row else 0

@@ -7,12 +7,14 @@ are 1, 2, 3 … in the order of their commits, so who has seen place n never mis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
+from fivefold_runtime.prepared import Prepared
 from fivefold_tracking.metrics import Point, Series, latest, latest_of
 from fivefold_tracking.store import tables
 from fivefold_tracking.store.loading import number, stored
@@ -22,10 +24,21 @@ metrics, points = tables.metrics, tables.points
 
 _ROWS = 1000  # of one INSERT into SQLite, five values each; its limit is 32,766 values
 
-# Built once: to build a statement takes three times as long as to run it.
-_KNOWN = select(metrics).where(metrics.c.run == bindparam("of"), metrics.c.key.in_(bindparam("keys", expanding=True)))
+_ROW = (metrics.c.key, metrics.c.id, metrics.c.step, metrics.c.time, metrics.c.value, metrics.c.points)
+_KNOWN = select(*_ROW).where(metrics.c.run == bindparam("of"))
+_KNOWN_ONE = Prepared(_KNOWN.where(metrics.c.key == bindparam("called")))
+_KNOWN_SOME = _KNOWN.where(metrics.c.key.in_(bindparam("keys", expanding=True)))
 _NEW = insert(metrics).returning(metrics.c.key, metrics.c.id)
-_CHANGE = update(metrics).where(metrics.c.id == bindparam("of"))
+_CHANGE = Prepared(
+    update(metrics)
+    .where(metrics.c.id == bindparam("of"))
+    .values(
+        step=bindparam("last_step"),
+        time=bindparam("last_time"),
+        value=bindparam("last_value"),
+        points=bindparam("count"),
+    )
+)
 _INTO_SQLITE = "INSERT INTO points (metric, step, time, place, value) VALUES "
 _INTO_POSTGRES = (
     "INSERT INTO points (metric, step, time, place, value)"
@@ -33,12 +46,21 @@ _INTO_POSTGRES = (
 )
 _BY_STEP = (points.c.step, points.c.time, points.c.place)
 _PAGE = select(*_BY_STEP, points.c.value).where(points.c.metric == bindparam("of")).order_by(*_BY_STEP)
-_SINCE = (
+_SINCE = Prepared(
     select(points.c.step, points.c.time, points.c.place, points.c.value)
     .where(points.c.metric == bindparam("of"), points.c.place > bindparam("after"))
     .order_by(points.c.place)
     .limit(bindparam("most"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A metric that a run has."""
+
+    id: int
+    points: int
+    last: Point
 
 
 def add(tx: Connection, run: str, experiment: int, given: Sequence[Series]) -> None:
@@ -48,19 +70,23 @@ def add(tx: Connection, run: str, experiment: int, given: Sequence[Series]) -> N
     """
     if not given:
         return
-    there = {row.key: row for row in tx.execute(_KNOWN, {"of": run, "keys": [one.key for one in given]})}
-    ids = {key: row.id for key, row in there.items()}
-    old, new = [], []
+    there = _known(tx, run, [one.key for one in given])
+    ids = {key: known.id for key, known in there.items()}
+    new, changed = [], []
     for one in given:
         known = there.get(one.key)
+        last, count = latest_of(one), len(one)
         if known is None:
-            new.append({"run": run, "key": one.key, "experiment": experiment, **_last(one, None)})
-        else:
-            old.append({"of": known.id, **_last(one, known)})
+            row = {"step": last.step, "time": last.time, "value": stored(last.value), "points": count}
+            new.append({"run": run, "key": one.key, "experiment": experiment, **row})
+            continue
+        last = latest((known.last, last))
+        change = {"last_step": last.step, "last_time": last.time, "last_value": stored(last.value)}
+        changed.append({"of": known.id, "count": known.points + count, **change})
+    if changed:
+        _CHANGE.run_each(tx, changed)
     if new:
         ids.update((row.key, row.id) for row in tx.execute(_NEW, new))
-    if old:
-        tx.execute(_CHANGE, old)
     places = [there[one.key].points if one.key in there else 0 for one in given]
     metric = list(chain.from_iterable(repeat(ids[one.key], len(one)) for one in given))
     step = list(chain.from_iterable(one.steps for one in given))
@@ -70,13 +96,20 @@ def add(tx: Connection, run: str, experiment: int, given: Sequence[Series]) -> N
     _insert(tx, (metric, step, time, place, value))
 
 
-def _last(given: Series, known: Row[Any] | None) -> dict[str, object]:
-    """Returns what a metric's row says once the points are added."""
-    last, count = latest_of(given), len(given)
-    if known is not None:
-        last = latest((Point(given.key, number(known.value), known.time, known.step), last))
-        count += known.points
-    return {"step": last.step, "time": last.time, "value": stored(last.value), "points": count}
+def _known(tx: Connection, run: str, keys: Sequence[str]) -> dict[str, Known]:
+    rows: Sequence[Any]
+    if len(keys) == 1:
+        rows = _KNOWN_ONE.all(tx, {"of": run, "called": keys[0]})
+    else:
+        rows = tx.execute(_KNOWN_SOME, {"of": run, "keys": keys}).all()
+    return _by_key(rows)
+
+
+def _by_key(rows: Iterable[Any]) -> dict[str, Known]:
+    return {
+        key: Known(metric, count, Point(key, number(value), time, step))
+        for key, metric, step, time, value, count in rows
+    }
 
 
 def _insert(tx: Connection, columns: tuple[list[Any], ...]) -> None:
@@ -94,12 +127,11 @@ def _insert(tx: Connection, columns: tuple[list[Any], ...]) -> None:
         driver.execute(_INTO_SQLITE + rows, list(chain.from_iterable(zip(*part, strict=True))))
 
 
-def known(tx: Connection, run: str, keys: Sequence[str]) -> Mapping[str, Row[Any]]:
-    """Returns the rows of metrics of a run: those of `keys`, or all where there are none."""
-    query = select(metrics).where(metrics.c.run == run)
+def known(tx: Connection, run: str, keys: Sequence[str]) -> Mapping[str, Known]:
+    """Returns the metrics that a run has: those of `keys`, or all where there are none, by key."""
     if keys:
-        query = query.where(metrics.c.key.in_(keys))
-    return {row.key: row for row in tx.execute(query.order_by(metrics.c.key))}
+        return dict(sorted(_known(tx, run, keys).items()))
+    return _by_key(tx.execute(_KNOWN.order_by(metrics.c.key), {"of": run}))
 
 
 def page(
@@ -128,8 +160,8 @@ def within(query: Any, lowest: int | None, highest: int | None) -> Any:
 
 def since(tx: Connection, metric: int, key: str, place: int, most: int) -> tuple[Series, int]:
     """Returns the points after a place in the order of logging, at most so many, and the place of the last."""
-    rows = tx.execute(_SINCE, {"of": metric, "after": place, "most": most}).all()
-    return series(key, rows), rows[-1].place if rows else place
+    rows = _SINCE.all(tx, {"of": metric, "after": place, "most": most})
+    return series(key, rows), rows[-1][2] if rows else place
 
 
 def series(key: str, rows: Sequence[Any]) -> Series:
