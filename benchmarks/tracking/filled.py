@@ -154,7 +154,7 @@ def _write(tx: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None
         first = next(rows)
         columns = ", ".join(f'"{column}"' for column in first)
         cursor = tx.connection.cursor()
-        with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]  # psycopg's
+        with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
             copy.write_row(tuple(first.values()))
             for row in rows:
                 copy.write_row(tuple(row.values()))

@@ -12,10 +12,11 @@ from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.ids import new_id
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.settings import ServerConfig
-from fivefold_tracking.lifecycle import RunStatus
+from fivefold_tracking.lifecycle import RunStatus, View
 from fivefold_tracking.metrics import Point
 from fivefold_tracking.store.records import (
     Batch,
+    ExperimentQuery,
     InputRecord,
     NewRun,
     Page,
@@ -121,11 +122,11 @@ class ExperimentContract(Contract):
             stores.experiments.create(name, {"name": name}, NOW)
         stores.experiments.delete(3, "", NOW)
 
-        def read(after, size, show_deleted=False):
-            return stores.experiments.list(OPEN, show_deleted=show_deleted, after=after, limit=size)
+        def read(after, size, view=View.ACTIVE):
+            return stores.experiments.list(OPEN, ExperimentQuery(view=view), after, size)
 
         active, _ = self.pages(read, limit)
-        every, _ = self.pages(lambda after, size: read(after, size, True), limit)
+        every, _ = self.pages(lambda after, size: read(after, size, View.ALL), limit)
         assert [(one.number, one.tags["name"]) for one in active] == [(5, "e"), (4, "d"), (2, "b"), (1, "a")]
         assert [one.number for one in every] == [5, 4, 3, 2, 1]
 

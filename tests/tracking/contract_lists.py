@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from fivefold_runtime.filters import OrderKey
+from fivefold_tracking.fields import RUNS
+from fivefold_tracking.lifecycle import View
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.ordering import By, Order
 from fivefold_tracking.store.records import ArtifactRecord, Batch, InputRecord, RunQuery
 from tests.tracking.client import sha256
 from tests.tracking.contract import NOW, UNKNOWN, Contract, new_run, refused
@@ -25,6 +27,11 @@ VALUES = {
     "i": math.nan,
 }
 TEXTS = {"a": "9", "b": "10", "c": "Z", "d": None, "e": "a", "f": "ä", "g": "", "h": "\U0001f600", "i": "\uffee"}
+
+
+def by(key: str, descending: bool = False) -> tuple[OrderKey, ...]:
+    """Returns the order by one key."""
+    return RUNS.parse_order(f"{key} {'desc' if descending else 'asc'}")
 
 
 class SearchContract(Contract):
@@ -54,16 +61,16 @@ class SearchContract(Contract):
     def test_by_a_metric_numbers_come_first_then_nan_then_runs_without(
         self, stores, experiment, ids, limit, descending
     ):
-        order = Order(By.METRIC, "auc", descending)
+        order = by("metrics.auc", descending)
 
         got = self.found(stores, RunQuery((experiment,), order=order), limit)
 
-        assert got == ("cfaheibgd" if descending else "ehafcbidg")
+        assert got == ("cfahebidg" if descending else "ehfacbidg")
 
     @pytest.mark.parametrize("limit", [1, 2, 4, 100])
     @pytest.mark.parametrize("descending", [False, True])
     def test_by_a_param_texts_are_compared_by_code_point(self, stores, experiment, ids, limit, descending):
-        order = Order(By.PARAM, "text", descending)
+        order = by("params.text", descending)
         with_text = sorted((name for name in TEXTS if TEXTS[name] is not None), key=lambda name: TEXTS[name] or "")
 
         got = self.found(stores, RunQuery((experiment,), order=order), limit)
@@ -72,15 +79,15 @@ class SearchContract(Contract):
 
     @pytest.mark.parametrize("limit", [1, 2, 4, 100])
     @pytest.mark.parametrize("descending", [False, True])
-    def test_by_start_time_equal_ones_follow_by_name(self, stores, experiment, ids, limit, descending):
-        order = Order(By.START_TIME, descending=descending)
+    def test_by_start_time_equal_ones_follow_by_id(self, stores, experiment, ids, limit, descending):
+        order = by("start_time", descending)
 
         got = self.found(stores, RunQuery((experiment,), order=order), limit)
 
-        assert got == ("hdgcfbiea" if descending else "aeibfcgdh")
+        assert got == ("dhcgbfaei" if descending else "aeibfcgdh")
 
     def test_by_a_metric_that_no_run_has_all_runs_are_found(self, stores, experiment, ids):
-        assert self.found(stores, RunQuery((experiment,), order=Order(By.METRIC, "none")), 4) == "abcdefghi"
+        assert self.found(stores, RunQuery((experiment,), order=by("metrics.none")), 4) == "dhcgbfaei"
 
     def test_each_run_comes_whole_but_for_schemas_and_profiles(self, stores, experiment, ids):
         described = InputRecord("d", "1", "local", "/data", "schema", "profile", {"context": "training"})
@@ -103,22 +110,22 @@ class SearchContract(Contract):
         run = stores.runs.create(new_run(other, display_name="X"), NOW).id
         stores.runs.log(run, Batch((Point("auc", 0.9, NOW, 1),)))
 
-        got = self.found(stores, RunQuery((experiment, other), order=Order(By.METRIC, "auc")), 2)
+        got = self.found(stores, RunQuery((experiment, other), order=by("metrics.auc")), 2)
 
-        assert got == "ehXafcbidg"
+        assert got == "ehXfacbidg"
 
     def test_deleted_runs_are_found_only_when_asked_for(self, stores, experiment, ids):
         stores.runs.delete(ids["c"], NOW)
-        order = Order(By.METRIC, "auc")
+        order = by("metrics.auc")
 
-        assert self.found(stores, RunQuery((experiment,), order=order), 2) == "ehafbidg"
-        assert self.found(stores, RunQuery((experiment,), order=order, show_deleted=True), 2) == "ehafcbidg"
+        assert self.found(stores, RunQuery((experiment,), order=order), 2) == "ehfabidg"
+        assert self.found(stores, RunQuery((experiment,), order=order, view=View.ALL), 2) == "ehfacbidg"
 
     def test_runs_of_a_deleted_experiment_are_found_only_when_asked_for(self, stores, experiment, ids):
         stores.experiments.delete(experiment, "", NOW)
 
         assert self.found(stores, RunQuery((experiment,))) == ""
-        assert len(self.found(stores, RunQuery((experiment,), show_deleted=True))) == len(VALUES)
+        assert len(self.found(stores, RunQuery((experiment,), view=View.ALL))) == len(VALUES)
 
     def test_an_experiment_that_is_not_there_has_no_runs(self, stores):
         assert self.found(stores, RunQuery((7, 8))) == ""
@@ -131,7 +138,7 @@ class SearchContract(Contract):
 
         items, pages = self.pages(lambda after, size: stores.runs.search(RunQuery((experiment,)), after, size), 8)
 
-        assert "".join(run.display_name for run in items) == "hgfedcba"
+        assert "".join(run.display_name for run in items) == "abcdefgh"
         assert [len(page.items) for page in pages] == [5, 3]
 
     def test_metrics_make_a_run_big_too(self, stores, experiment):
@@ -142,7 +149,7 @@ class SearchContract(Contract):
 
         items, pages = self.pages(lambda after, size: stores.runs.search(RunQuery((experiment,)), after, size), 20)
 
-        assert "".join(run.display_name for run in items) == "tsrqponmlkjihgfedcba"
+        assert "".join(run.display_name for run in items) == "abcdefghijklmnopqrst"
         assert [len(page.items) for page in pages] == [14, 6]
 
     def test_tags_of_inputs_make_a_run_big_too(self, stores, experiment):
@@ -156,7 +163,7 @@ class SearchContract(Contract):
 
         items, pages = self.pages(lambda after, size: stores.runs.search(RunQuery((experiment,)), after, size), 6)
 
-        assert "".join(run.display_name for run in items) == "fedcba"
+        assert "".join(run.display_name for run in items) == "abcdef"
         assert [len(page.items) for page in pages] == [4, 2]
 
     @pytest.mark.parametrize("descending", [False, True])
@@ -165,7 +172,7 @@ class SearchContract(Contract):
             run = stores.runs.create(new_run(experiment, display_name=name), NOW).id
             stores.runs.log(run, Batch(params={"text": "\U0001f600" * 1400 + name}))
         stores.runs.create(new_run(experiment, display_name="d"), NOW)
-        order = Order(By.PARAM, "text", descending)
+        order = by("params.text", descending)
 
         assert self.found(stores, RunQuery((experiment,), order=order), 1) == ("cbad" if descending else "abcd")
 

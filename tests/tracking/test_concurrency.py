@@ -43,7 +43,7 @@ def test_of_calls_that_ensure_one_experiment_one_makes_it_and_all_get_it(on_both
         names = at_once(lambda _, name=f"round {round_}": on_both.experiment(name, allow_existing=True).name)
         assert len(set(names)) == 1, names
 
-    every = on_both.stub.ListExperiments(pb.ListExperimentsRequest(show_deleted=True)).experiments
+    every = on_both.stub.ListExperiments(pb.ListExperimentsRequest(view=pb.VIEW_ALL)).experiments
     assert len(every) == 5
 
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fivefold_runtime.errors import InvalidArgument
-from fivefold_tracking import keys, lifecycle, metrics, names, ordering, paths, readable
+from fivefold_tracking import lifecycle, metrics, names, params, paths, readable
 from fivefold_tracking.lifecycle import ENDED, RunStatus
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.ordering import By, Order
 
 doubles = st.floats(allow_nan=True, allow_infinity=True)
 small = st.integers(-2, 2)
@@ -43,42 +42,6 @@ def test_nothing_in_a_history_is_above_its_latest(history: list[Point]) -> None:
         assert (point.step, point.time) <= (top.step, top.time)
         if (point.step, point.time) == (top.step, top.time):
             assert math.isnan(point.value) or point.value <= top.value
-
-
-@given(st.sampled_from([By.METRIC, By.PARAM]), st.text(), st.booleans())
-def test_every_order_with_a_good_key_is_read_as_it_was_meant(by: By, key: str, descending: bool) -> None:
-    try:
-        keys.check_key(key, "key")
-    except InvalidArgument:
-        return
-    text = f"{by.value}.{key} {'desc' if descending else 'asc'}"
-    if key == key.strip():
-        assert ordering.parse(text) == Order(by, key, descending)
-
-
-@pytest.mark.parametrize(
-    ("text", "order"),
-    [
-        ("", ordering.NEWEST_FIRST),
-        ("  ", ordering.NEWEST_FIRST),
-        ("start_time", Order(By.START_TIME)),
-        ("start_time DESC", Order(By.START_TIME, descending=True)),
-        ("metrics.auc", Order(By.METRIC, "auc")),
-        ("metrics.val loss desc", Order(By.METRIC, "val loss", True)),
-        ("params.a.b/c:d asc", Order(By.PARAM, "a.b/c:d")),
-        ("metrics.desc", Order(By.METRIC, "desc")),
-    ],
-)
-def test_orders_are_read(text: str, order: Order) -> None:
-    assert ordering.parse(text) == order
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_an_order_or_an_invalid_argument(text: str) -> None:
-    try:
-        ordering.parse(text)
-    except InvalidArgument as error:
-        assert error.fields[0].field == "order_by"
 
 
 @given(st.text(max_size=60))
@@ -120,6 +83,25 @@ def test_a_run_has_an_end_time_exactly_when_it_ended(status: RunStatus, current:
     got = lifecycle.end_time(status, current, None, 9)
 
     assert got == ((current or 9) if status in ENDED else None)
+
+
+@given(st.floats(allow_nan=False))
+def test_a_param_that_python_prints_is_the_number_that_it_was(value: float) -> None:
+    assert params.number_of(repr(value)) == value
+    assert params.number_of(f" {value!r}\n") == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "nan", "True", "1_000", "0x10", "1e", "e5", ".", "1 2", "1,5", "\u0663", "½"]
+)
+def test_a_param_that_is_no_decimal_number_is_a_text(text: str) -> None:
+    assert params.number_of(text) is None
+
+
+@given(st.text(max_size=12))
+def test_any_param_is_a_number_or_a_text(text: str) -> None:
+    found = params.number_of(text)
+    assert found is None or found == float(text)
 
 
 @given(st.integers(1, 10**18 - 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.permissions.v1 import permissions_pb2
 from fivefold.tracking.v1 import tracking_pb2 as pb
@@ -92,6 +93,19 @@ CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
     "UploadArtifact": (EDIT, lambda t, e: t.upload(e.run, "b", b"2")),
     "DeleteRun": (EDIT, lambda t, e: t.stub.DeleteRun(pb.DeleteRunRequest(name=e.run))),
     "UndeleteRun": (EDIT, lambda t, e: t.stub.UndeleteRun(pb.UndeleteRunRequest(name=e.run))),
+    "CompareRuns": (READ, lambda t, e: t.stub.CompareRuns(pb.CompareRunsRequest(runs=[e.run]))),
+    "DeleteRuns": (
+        EDIT,
+        lambda t, e: t.stub.DeleteRuns(
+            pb.DeleteRunsRequest(experiment=e.experiment, started_until=Timestamp(seconds=1))
+        ),
+    ),
+    "UndeleteRuns": (
+        EDIT,
+        lambda t, e: t.stub.UndeleteRuns(
+            pb.UndeleteRunsRequest(experiment=e.experiment, deleted_since=Timestamp(seconds=1))
+        ),
+    ),
     "DeleteExperiment": (
         MANAGE,
         lambda t, e: t.stub.DeleteExperiment(pb.DeleteExperimentRequest(name=e.experiment)),
@@ -111,7 +125,7 @@ CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
         ),
     ),
 }
-FREE = {"CreateExperiment", "LookupExperiment", "ListExperiments", "SearchRuns"}
+FREE = {"CreateExperiment", "LookupExperiment", "ListExperiments", "SearchRuns", "ExportRuns"}
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -165,7 +179,7 @@ def test_lists_and_searches_show_only_what_the_caller_may_read(everyone: Everyon
     assert listed(everyone.stranger) == [own]
     assert listed(everyone.reader) == [everyone.experiment]
     assert listed(everyone.admin) == listed(everyone.automl) == [own, everyone.experiment]
-    found = everyone.stranger.search(everyone.experiment, own, show_deleted=True)
+    found = everyone.stranger.search(everyone.experiment, own, view=pb.VIEW_ALL)
     assert (len(found.runs), found.total_size) == (0, 0)
     assert everyone.reader.search(everyone.experiment, own).total_size == 1
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import unittest.mock
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event
 
+from benchmarks.tracking.filled import fill
 from fivefold_runtime.sql import Database, sqlite_in
-from fivefold_tracking.ordering import By, Order
+from fivefold_tracking.fields import RUNS
+from fivefold_tracking.store import searching
 from fivefold_tracking.store.records import RunQuery
-from fivefold_tracking.store.sql import MIGRATIONS, Store
+from fivefold_tracking.store.sql import MIGRATIONS
 from fivefold_tracking.store.tables import metadata
 from tests.schema_contract import SchemaContract
 
@@ -22,31 +26,59 @@ class TestSchema(SchemaContract):
 
 
 @pytest.mark.parametrize(
-    ("order", "index"),
+    ("filter", "order", "index"),
     [
-        (Order(By.START_TIME, descending=True), "runs_by_start"),
-        (Order(By.METRIC, "auc"), "metrics_by_value"),
-        (Order(By.METRIC, "auc", True), "metrics_by_value"),
-        (Order(By.PARAM, "depth"), "params_by_key"),
+        ("", "start_time desc", "runs_by_start"),
+        ("", "metrics.auc", "metrics_by_value"),
+        ("", "metrics.auc desc", "metrics_by_value"),
+        ("metrics.auc > 0.5", "metrics.auc desc", "metrics_by_value"),
+        ("params.objective = 'binary:logistic'", "metrics.auc", "metrics_by_value"),
+        ("tags.team = 'ads'", "start_time desc", "runs_by_start"),
+        ("", "params.depth", "params_by_value"),
+        ("", "tags.team", "tags_by_value"),
     ],
 )
-def test_a_search_reads_along_its_index(tmp_path: Path, order: Order, index: str) -> None:
+def test_a_page_is_read_along_its_index(tmp_path: Path, filter: str, order: str, index: str) -> None:
+    plans = _plans(tmp_path, RunQuery((1,), filter=RUNS.parse(filter), order=RUNS.parse_order(order)))
+
+    first = next(plan for plan in plans if "LIMIT" in plan[0] and "ORDER BY" in plan[0])
+    assert index in first[1], plans
+    assert "USE TEMP B-TREE FOR ORDER BY" not in first[1], plans  # of keys that are equal in the first, it may sort
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),
+    [
+        ("metrics.auc > 0.5", "metrics_by_value"),
+        ("params.depth = 'x'", "params_by_value"),
+        ("params.depth LIKE 'x%'", "params_by_value"),
+        ("params.depth > 5", "params_by_number"),
+        ("tags.team != 'x'", "tags_by_value"),
+        ("tags.team IS NOT NULL", "tags_by_value"),
+        ("status = 'FAILED'", "runs_by_status"),
+        ("run_name = 'x'", "runs_by_display_name"),
+    ],
+)
+def test_what_matches_is_counted_in_an_index(tmp_path: Path, filter: str, index: str) -> None:
+    plans = _plans(tmp_path, RunQuery((1,), filter=RUNS.parse(filter)))
+
+    count = next(plan for plan in plans if "count" in plan[0])
+    assert f"USING COVERING INDEX {index}" in count[1], plans
+
+
+def _plans(tmp_path: Path, query: RunQuery) -> list[tuple[str, str]]:
+    """Returns the statements of a search of many runs on SQLite, each with how it is carried out."""
     database = Database.open(sqlite_in(tmp_path), migrations=MIGRATIONS)
-    store = Store.over(database)
-    number = store.experiments.create("a", {}, 1).number
-    plans: list[str] = []
+    number = fill(database, 40)
+    plans: list[tuple[str, str]] = []
 
     @event.listens_for(database.engine, "before_cursor_execute")
     def explain(connection: Connection, cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if statement.startswith("SELECT") and "LIMIT" in statement:
+        if statement.startswith("SELECT"):
             rows = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[union-attr]
-            plans.append("; ".join(row[3] for row in rows))
+            plans.append((statement, "; ".join(row[3] for row in rows)))
 
-    value = {By.START_TIME: 5, By.METRIC: 0.5, By.PARAM: "a"}[order.by]
-    store.runs.search(RunQuery((number,), order=order), (0, value, "0"), 10)
+    with database.read() as tx, unittest.mock.patch.object(searching, "_MANY", 0):
+        searching.search(tx, replace(query, experiments=(number,)), None, 10)
     database.close()
-
-    assert plans
-    assert index in "; ".join(plans), plans
-    if order.by is not By.PARAM:
-        assert "TEMP B-TREE" not in plans[0], plans
+    return plans

@@ -14,17 +14,24 @@ from fivefold_runtime.mutation import mutation
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
-from fivefold_tracking import columns, names, pages, paths, streams, transfer, watching, wire
+from fivefold_tracking import columns, names, pages, streams, watching, wire
+from fivefold_tracking.artifact_calls import ArtifactCalls
 from fivefold_tracking.lifecycle import DisplayNameTaken
+from fivefold_tracking.model_calls import LoggedModelCalls
+from fivefold_tracking.purge_calls import PurgeCalls
+from fivefold_tracking.search_calls import SearchCalls
 from fivefold_tracking.store.records import ExperimentRecord
 from fivefold_tracking.store.sql import Store
-from fivefold_tracking.unfinished import Unfinished
+from fivefold_tracking.sweeping import Sweeper
+from fivefold_tracking.transfer import Receiver
 
 
-class TrackingServicer(Unfinished):
+class TrackingServicer(ArtifactCalls, LoggedModelCalls, PurgeCalls, SearchCalls):
     """Serves fivefold.tracking.v1."""
 
-    def __init__(self, database: Database, store: Store, objects: Objects, authorizer: Authorizer) -> None:
+    def __init__(
+        self, database: Database, store: Store, objects: Objects, authorizer: Authorizer, sweeper: Sweeper
+    ) -> None:
         self.database = database
         self._experiments = store.experiments
         self._runs = store.runs
@@ -32,6 +39,11 @@ class TrackingServicer(Unfinished):
         self._room = streams.Room()
         self._bell = store.bell
         self._artifacts = store.artifacts
+        self._logged_models = store.logged_models
+        self._datasets = store.datasets
+        self._purges = store.purges
+        self._receiver = Receiver(store.artifacts, store.uploads, objects, self._now)
+        self._sweeper = sweeper
         self._objects = objects
         self._authorizer = authorizer
 
@@ -40,7 +52,7 @@ class TrackingServicer(Unfinished):
         display_name = wire.display_name_of(request.experiment)
         tags = wire.texts_of(request.experiment.tags, "experiment.tags")
         make = self._experiments.ensure if request.allow_existing else self._experiments.create
-        record = make(display_name, tags, self._now())
+        record = make(display_name, tags, self._now(), request.experiment.artifact_location)
         return wire.of_experiment(self._readable(record, DisplayNameTaken.of(display_name)))
 
     def GetExperiment(self, request, context):
@@ -52,8 +64,8 @@ class TrackingServicer(Unfinished):
 
     def ListExperiments(self, request, context):
         size = paging.size(request.page_size, default=100, largest=1000)
-        after = paging.key_of(request, paging.NUMBER)
-        page = self._experiments.list(self._authorizer, show_deleted=request.show_deleted, after=after, limit=size)
+        query = wire.to_experiment_query(request)
+        page = self._experiments.list(self._authorizer, query, pages.after_experiment(request, query.order), size)
         return pb.ListExperimentsResponse(
             experiments=map(wire.of_experiment, page.items), next_page_token=paging.token_of(request, page.more)
         )
@@ -61,13 +73,14 @@ class TrackingServicer(Unfinished):
     @mutation
     def UpdateExperiment(self, request, context):
         asked = request.experiment
-        fields = chosen(request.update_mask, asked, ("display_name", "tags"))
+        fields = chosen(request.update_mask, asked, ("display_name", "tags"), maps=("tags",))
         record = self._experiments.update(
             names.experiment_number(asked.name, "experiment.name"),
             display_name=wire.display_name_of(asked) if "display_name" in fields else None,
             tags=wire.texts_of(asked.tags, "experiment.tags") if "tags" in fields else None,
             etag=asked.etag,
             now=self._now(),
+            some=wire.some_tags(request.update_mask, asked),
         )
         return wire.of_experiment(record)
 
@@ -104,18 +117,6 @@ class TrackingServicer(Unfinished):
     def UndeleteRun(self, request, context):
         return wire.of_run(self._runs.undelete(names.run_id(request.name)))
 
-    def SearchRuns(self, request, context):
-        numbers = {names.experiment_number(name, "experiments"): name for name in request.experiments}
-        visible = self._authorizer.visible(numbers, names.experiment_name)
-        query = wire.to_query(request, visible)
-        size = paging.size(request.page_size, default=100, largest=1000)
-        page = self._runs.search(query, pages.after_run(request, query.order), size)
-        return pb.SearchRunsResponse(
-            runs=map(wire.of_run, page.items),
-            next_page_token=paging.token_of(request, page.more),
-            total_size=page.total,
-        )
-
     @mutation
     def LogBatch(self, request, context):
         batch = columns.to_batch(request, self._now())
@@ -128,11 +129,6 @@ class TrackingServicer(Unfinished):
         run = names.run_id(header.run, "header.run")
         for acknowledged in streams.receive(self._metrics, self._room, parts, run, header.stream):
             yield pb.LogMetricsResponse(acknowledged=acknowledged)
-
-    @mutation
-    def LogInputs(self, request, context):
-        self._runs.log_inputs(names.run_id(request.run, "run"), map(wire.to_input, request.inputs))
-        return pb.LogInputsResponse()
 
     def ListMetricPoints(self, request, context):
         size = paging.size(request.page_size, default=1000, largest=100_000)
@@ -157,29 +153,6 @@ class TrackingServicer(Unfinished):
         watched = watching.follow(self._metrics, self._bell, run, request.keys, request.seen, request.only_new)
         for fresh in watched:
             yield columns.of_fresh(fresh)
-
-    def ListArtifacts(self, request, context):
-        size = paging.size(request.page_size, default=1000, largest=10_000)
-        page = self._artifacts.list(
-            names.run_id(request.parent, "parent"),
-            paths.check_folder(request.path),
-            recursive=request.recursive,
-            after=paging.key_of(request, paging.TEXT),
-            limit=size,
-        )
-        return pb.ListArtifactsResponse(
-            artifacts=map(wire.of_artifact, page.items), next_page_token=paging.token_of(request, page.more)
-        )
-
-    def UploadArtifact(self, request_iterator, context):
-        return wire.of_artifact(transfer.receive(self._artifacts, self._objects, request_iterator, self._now()))
-
-    def DownloadArtifact(self, request, context):
-        file = self._artifacts.get(names.run_id(request.parent, "parent"), paths.check_file(request.path))
-        data = transfer.send(self._objects, file, request.offset)
-        yield pb.DownloadArtifactResponse(artifact=wire.of_artifact(file))
-        for chunk in data:
-            yield pb.DownloadArtifactResponse(data=chunk)
 
     def _now(self) -> int:
         return micros(self.database.clock.now())

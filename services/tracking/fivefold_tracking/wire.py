@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold_runtime.errors import InvalidArgument
-from fivefold_runtime.masks import chosen
+from fivefold_runtime.masks import Entries, chosen, entries
 from fivefold_runtime.validation import FieldRequired
-from fivefold_tracking import lifecycle, names, ordering, readable
+from fivefold_tracking import comparing, lifecycle, names, readable
+from fivefold_tracking.fields import EXPERIMENTS, RUNS
 from fivefold_tracking.keys import check_key
-from fivefold_tracking.lifecycle import RunStatus
+from fivefold_tracking.lifecycle import RunStatus, View
 from fivefold_tracking.store.records import (
     ArtifactRecord,
+    ExperimentQuery,
     ExperimentRecord,
     InputRecord,
     NewRun,
@@ -27,6 +30,7 @@ from fivefold_tracking.store.records import (
 
 STATUS_OF = {status: pb.RunStatus.Value(f"RUN_STATUS_{status}") for status in RunStatus}
 _STATUS: dict[int, RunStatus] = {number: status for status, number in STATUS_OF.items()}
+_VIEWS: dict[int, View] = {pb.View.Value(f"VIEW_{view}"): view for view in View}
 _SOURCES = {number: name.removeprefix("SOURCE_TYPE_") for name, number in pb.SourceType.items() if number}
 _SOURCE_OF = {name: number for number, name in _SOURCES.items()} | {"": pb.SOURCE_TYPE_UNSPECIFIED}
 
@@ -73,7 +77,7 @@ def to_new_run(asked: pb.Run, *, run: str, user: str, now: int) -> NewRun:
 def to_run_change(request: pb.UpdateRunRequest) -> RunChange:
     """Returns the new values of an update. Raises FieldRequired for a field in the mask that has none."""
     asked = request.run
-    fields = chosen(request.update_mask, asked, ("status", "end_time", "display_name"))
+    fields = chosen(request.update_mask, asked, ("status", "end_time", "display_name", "tags"), maps=("tags",))
     if "status" in fields and asked.status not in _STATUS:
         raise FieldRequired.at("run.status", "is required where update_mask has it")
     if "display_name" in fields and not asked.display_name.strip():
@@ -82,16 +86,60 @@ def to_run_change(request: pb.UpdateRunRequest) -> RunChange:
         status=_STATUS[asked.status] if "status" in fields else None,
         display_name=asked.display_name if "display_name" in fields else None,
         ended=to_micros(asked, "end_time", "run.end_time") if "end_time" in fields else None,
+        tags=texts_of(asked.tags, "run.tags") if "tags" in fields else None,
+        some=some_tags(request.update_mask, asked),
     )
 
 
+def some_tags(mask: FieldMask, asked: pb.Run | pb.Experiment) -> Entries:
+    """Returns the single tags that a mask names. Raises NameInvalid for a key that is set and not allowed."""
+    some = entries(mask, asked, "tags")
+    for key, value in some.items():
+        if value is not None:
+            check_key(key, "update_mask")
+    return some
+
+
 def to_query(request: pb.SearchRunsRequest, experiments: Iterable[int]) -> RunQuery:
-    """Returns what a search asks for, in those of its experiments that the caller may read."""
+    """Returns what a search asks for, in those of its experiments that the caller may read. Raises FilterInvalid."""
     return RunQuery(
         tuple(experiments),
         names.run_id(request.parent_run, "parent_run") if request.parent_run else "",
-        ordering.parse(request.order_by),
-        request.show_deleted,
+        RUNS.parse(request.filter),
+        RUNS.parse_order(request.order_by),
+        view_of(request.view),
+        counted=not request.skip_total_size,
+    )
+
+
+def to_export(request: pb.ExportRunsRequest, experiments: Iterable[int]) -> RunQuery:
+    """Returns which runs a table has, as for a search."""
+    return RunQuery(
+        tuple(experiments),
+        filter=RUNS.parse(request.filter),
+        order=RUNS.parse_order(request.order_by),
+        view=view_of(request.view),
+        counted=False,
+    )
+
+
+def to_experiment_query(request: pb.ListExperimentsRequest) -> ExperimentQuery:
+    """Returns what a list asks for. Raises FilterInvalid."""
+    return ExperimentQuery(
+        EXPERIMENTS.parse(request.filter), EXPERIMENTS.parse_order(request.order_by), view_of(request.view)
+    )
+
+
+def view_of(asked: pb.View.ValueType) -> View:
+    return _VIEWS.get(asked, View.ACTIVE)
+
+
+def of_compared(row: comparing.Row) -> pb.CompareRunsResponse.Row:
+    return pb.CompareRunsResponse.Row(
+        kind=pb.CompareRunsResponse.Kind.Name(row.kind),  # type: ignore[arg-type]  # the same numbers
+        key=row.key,
+        differs=row.differs,
+        values=map(_of_value, row.values),
     )
 
 
@@ -116,6 +164,7 @@ def of_experiment(record: ExperimentRecord) -> pb.Experiment:
         update_time=of_micros(record.updated),
         delete_time=of_micros(record.deleted),
         etag=record.etag,
+        artifact_location=record.artifact_location,
     )
 
 
@@ -194,3 +243,9 @@ def _of_input(record: InputRecord) -> pb.DatasetInput:
         profile=record.profile,
         tags=record.tags,
     )
+
+
+def _of_value(value: comparing.Value) -> pb.CompareRunsResponse.Value:
+    if isinstance(value, str):
+        return pb.CompareRunsResponse.Value(text=value)
+    return pb.CompareRunsResponse.Value() if value is None else pb.CompareRunsResponse.Value(number=value)

@@ -62,7 +62,6 @@ def runs_by_id(tx: Connection, ids: Sequence[str], *, whole: bool = True) -> lis
     of_tags = {run: json.loads(texts) for run, texts in tx.execute(_TEXTS[tags.name, group], chosen).all()}
     of_metrics = _points(tx, chosen)
     of_inputs = _inputs(tx, chosen, whole)
-    used, made = _models(tx, _USED, chosen), _models(tx, _MADE, chosen)
     used, made = _models(tx, _MODEL_INPUTS, chosen), _models(tx, _MODEL_OUTPUTS, chosen)
     found = {
         run: RunRecord(
@@ -121,8 +120,9 @@ def _inputs(tx: Connection, chosen: dict[str, Any], whole: bool) -> dict[str, li
         of_use: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         for run, dataset, key, value in tx.execute(_INPUT_TAGS, chosen).all():
             of_use[run, dataset][key] = value
-        for run, dataset, *description in rows:
-            found[run].append(InputRecord(*description, tags=of_use[run, dataset]))
+        for run, dataset, name, digest, kind, source, schema, profile in rows:
+            used = of_use[run, dataset]
+            found[run].append(InputRecord(name, digest, kind, source, schema, profile, used))
     return found
 
 
@@ -134,23 +134,10 @@ def _models(tx: Connection, query: Select[Any], chosen: dict[str, Any]) -> dict[
     return found
 
 
-def _models(tx: Connection, query: Select[Any], chosen: dict[str, Any]) -> dict[str, list[tuple[str, int]]]:
-    """Returns the logged models that runs used or made, but for purged ones, and at which step."""
-    found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for run, model, step in tx.execute(query, chosen).all():
-        found[run].append((model, step))
-    return found
-
-
 def _texts(table: Table, group: str) -> Select[Any]:
     """Returns the statement for all params or tags of each run, as JSON."""
     texts = cast(getattr(func, group)(table.c.key, table.c.value), Text)
     return select(table.c.run, texts).where(table.c.run.in_(_IDS)).group_by(table.c.run)
-
-
-def _there(table: Table) -> ColumnElement[bool]:
-    """Returns the condition that something was not purged."""
-    return or_(table.c.deleted.is_(None), table.c.deleted >= 0)
 
 
 def _used(whole: bool) -> Select[Any]:
@@ -196,10 +183,3 @@ _INPUTS = {whole: _used(whole) for whole in (True, False)}
 _MODEL_INPUTS = _related(model_inputs, literal(0))
 _MODEL_OUTPUTS = _related(model_outputs, model_outputs.c.step)
 _INPUT_TAGS = select(input_tags).where(input_tags.c.run.in_(_IDS)).order_by(input_tags.c.key)
-_USED, _MADE = (
-    select(table.c.run, table.c.model, step)
-    .join(logged_models, logged_models.c.id == table.c.model)
-    .where(table.c.run.in_(_IDS), _there(logged_models))
-    .order_by(table.c.model)
-    for table, step in ((model_inputs, literal(0)), (model_outputs, model_outputs.c.step))
-)

@@ -39,6 +39,7 @@ class ExperimentRecord:
     updated: int
     deleted: int | None
     etag: str
+    artifact_location: str = ""  # where clients keep its artifacts instead of in this service
 
     @property
     def name(self) -> str:
@@ -92,11 +93,17 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RunChange:
-    """New values of a run; None leaves what is there."""
+    """New values of a run; None leaves what is there.
+
+    tags  all of them, replaced
+    some  single tags, set; None removes one
+    """
 
     status: RunStatus | None = None
     display_name: str | None = None
     ended: int | None = None
+    tags: Mapping[str, str] | None = None
+    some: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,27 @@ class Batch:
     points: tuple[Point, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """Which metrics, params and tags runs have, each by key."""
+
+    metrics: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.metrics) + len(self.params) + len(self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentQuery:
+    """Which experiments, in which order; equal ones follow newest first."""
+
+    filter: Filter | None = None
+    order: tuple[OrderKey, ...] = ()
+    view: View = View.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.prepared import Prepared
@@ -16,8 +17,19 @@ from fivefold_tracking.names import experiment_name, run_name
 from fivefold_tracking.store import histories, loading, searching
 from fivefold_tracking.store.finding import find
 from fivefold_tracking.store.logged_models import record_metrics
-from fivefold_tracking.store.records import Batch, InputRecord, Key, NewRun, Page, RunChange, RunQuery, RunRecord
-from fivefold_tracking.store.tables import experiments, runs
+from fivefold_tracking.store.records import (
+    Batch,
+    InputRecord,
+    Key,
+    NewRun,
+    Page,
+    RunChange,
+    RunKeys,
+    RunQuery,
+    RunRecord,
+)
+from fivefold_tracking.store.tables import experiments, runs, tags
+from fivefold_tracking.store.upsert import change_tags, put_tags
 
 _NEW = Prepared(insert(runs), [column.name for column in runs.c if column.name != "deleted"])
 _DELETION = Prepared(select(experiments.c.deleted).where(experiments.c.number == bindparam("of")))
@@ -102,6 +114,11 @@ class SqlRunStore:
                 )
             )
             self._news(run)
+            if change.tags is not None:
+                tx.execute(delete(tags).where(tags.c.run == run))
+            owner = {"run": run, "experiment": found.experiment}
+            put_tags(tx, tags, owner, change.tags or {})
+            change_tags(tx, tags, owner, change.some, "run.tags")
             return _get(tx, run)
 
     def delete(self, run: str, now: int) -> RunRecord:
@@ -118,9 +135,41 @@ class SqlRunStore:
                 tx.execute(update(runs).where(runs.c.id == run).values(deleted=None, revision=runs.c.revision + 1))
             return _get(tx, run)
 
+    def delete_started(self, experiment: int, until: int, limit: int, now: int) -> int:
+        chosen = and_(runs.c.experiment == experiment, runs.c.deleted.is_(None), runs.c.started <= until)
+        return self._changed(experiment, chosen, (runs.c.started, runs.c.id), limit, now)
+
+    def undelete_since(self, experiment: int, since: int, limit: int) -> int:
+        chosen = and_(runs.c.experiment == experiment, runs.c.deleted >= max(0, since))
+        return self._changed(experiment, chosen, (runs.c.deleted, runs.c.id), limit, None)
+
+    def _changed(
+        self,
+        experiment: int,
+        chosen: ColumnElement[bool],
+        order: Sequence[Column[Any]],
+        limit: int,
+        deleted: int | None,
+    ) -> int:
+        """Sets the time of deletion of the first runs that are chosen; returns how many these are."""
+        with self._database.write() as tx:
+            gone = _deletion_of_experiment(tx, experiment)
+            lifecycle.check_experiment_active(experiment_name(experiment), gone)
+            first = select(runs.c.id).where(chosen).order_by(*order).limit(limit).with_for_update(key_share=True)
+            found = tx.execute(first).scalars().all()
+            changing = update(runs).where(runs.c.id == bindparam("of"))
+            if found:
+                new = {"deleted": deleted, "revision": runs.c.revision + 1}
+                tx.execute(changing.values(**new), [{"of": run} for run in found])
+            return len(found)
+
     def search(self, query: RunQuery, after: Key | None, limit: int) -> Page[RunRecord]:
         with self._database.read() as tx:
             return searching.search(tx, query, after, limit)
+
+    def keys(self, query: RunQuery) -> RunKeys:
+        with self._database.read() as tx:
+            return searching.keys(tx, query)
 
     def log(self, run: str, batch: Batch, *, allow_ended: bool = False) -> None:
         with self._database.write() as tx:

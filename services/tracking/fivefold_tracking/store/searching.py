@@ -1,128 +1,125 @@
-"""Search for runs, in SQL: an order is a list of segments that follow one another, each read along an index.
+"""Search for runs, in SQL: counts what matches, finds the keys of a page, loads its runs.
 
-By a metric these are the runs with a number, those with NaN, those without the metric. So the ones without come last in
-both directions and no search sorts every run. The key of a run in a search is (segment, value, id); by a param it is
-(segment, id), as a value may be longer than a page token, and params never change.
+`counting.py` reads sets of runs along indexes, `walking.py` an order; where few runs match, they are sorted instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import isqrt
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, exists, func, null, select, tuple_
+from sqlalchemy import Connection, literal, select
 
-from fivefold_tracking.ordering import By, Order
-from fivefold_tracking.store.experiments import active_among
+from fivefold_runtime.filters import And, Comparison, Field, Filter, Operator, OrderKey
+from fivefold_tracking.fields import AMONG_EQUAL_RUNS, ATTRIBUTES, RUN_ID, completed
+from fivefold_tracking.store import walking
+from fivefold_tracking.store.conditions import Lookup, Scope, conjuncts
+from fivefold_tracking.store.counting import are_few, count, matching
+from fivefold_tracking.store.experiments import in_view
 from fivefold_tracking.store.loading import runs_by_id
-from fivefold_tracking.store.records import Key, Page, RunQuery, RunRecord
-from fivefold_tracking.store.tables import metrics, params, runs
+from fivefold_tracking.store.records import Key, Page, RunKeys, RunQuery, RunRecord
+from fivefold_tracking.store.tables import metrics, params, tags
 
-_BLOCK = 25  # runs that are loaded at once
+_MANY = 50_000  # runs of an experiment for which the two ways of finding a page are weighed
+_FIRST, _MOST = 25, 400  # runs that are loaded at once: at first, and when they are small
 _PAGE_BYTES = 4 * 1024 * 1024  # of what runs have logged, after which a page ends early
 _POINT_BYTES = 40  # of a metric beside its key
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """Runs that are ordered alike.
-
-    query      selects `value` and `run`
-    columns    what orders them, ending with the run's id
-    """
-
-    query: Select[Any]
-    columns: tuple[Column[Any], ...]
+_KEY_BYTES = 1500  # of the texts in a page's key
+CUT = 3  # the rank of a text that is not whole in a page's key
 
 
 def search(tx: Connection, query: RunQuery, after: Key | None, limit: int) -> Page[RunRecord]:
-    """Returns a page of the runs that a query asks for, and how many there are in all."""
-    numbers = list(query.experiments) if query.show_deleted else active_among(tx, query.experiments)
+    """Returns a page of the runs that a query asks for, and how many there are in all, where it wants to know."""
+    numbers, gone = in_view(tx, query.experiments, query.view)
     if not numbers:
         return Page(())
-    wanted = _wanted(query, numbers)
-    total = tx.execute(select(func.count()).select_from(runs).where(*wanted)).scalar_one()
-    keys = list(_keys(tx, query.order, numbers, wanted, after, limit + 1))
-    records = _load(tx, [str(key[-1]) for key in keys[:limit]])
-    return Page(tuple(records), keys[len(records) - 1] if len(records) < len(keys) else None, total)
+    lookup = Lookup(tx, Scope(numbers, gone, query.view))
+    tree, order = _tree(query), completed(query.order, *AMONG_EQUAL_RUNS)
+    few = isqrt(_MANY * limit)  # Sorting this many costs about as much as walking until a page of them is full.
+    total = count(tx, lookup, tree) if query.counted else 0
+    if query.counted and total == 0:
+        return Page(())
+    after = None if after is None else _whole(tx, order, after)
+    if tree is not None and (total <= few if query.counted else are_few(tx, lookup, tree, few)):
+        keys = walking.sorted_among(tx, matching(tx, lookup, tree), order, after, limit + 1)
+    else:
+        keys = walking.walked(tx, lookup, tree, order, after, limit + 1)
+    place = _place_of_id(order)
+    records = load(tx, [str(key[place]) for key in keys[:limit]])
+    more = _cut(keys[len(records) - 1]) if len(records) < len(keys) else None
+    return Page(tuple(records), more, total)
 
 
-def _wanted(query: RunQuery, numbers: Sequence[int]) -> list[ColumnElement[bool]]:
-    conditions = [_one_of(runs.c.experiment, numbers)]
-    if query.parent:
-        conditions.append(runs.c.parent == query.parent)
-    if not query.show_deleted:
-        conditions.append(runs.c.deleted.is_(None))
-    return conditions
+def keys(tx: Connection, query: RunQuery) -> RunKeys:
+    """Returns which metrics, params and tags the runs of a query have."""
+    numbers, gone = in_view(tx, query.experiments, query.view)
+    if not numbers:
+        return RunKeys()
+    found = matching(tx, Lookup(tx, Scope(numbers, gone, query.view)), _tree(query))
+    every = (select(table.c.key).distinct().where(table.c.run.in_(found)) for table in (metrics, params, tags))
+    return RunKeys(*(tuple(tx.execute(each.order_by(each.selected_columns[0])).scalars()) for each in every))
 
 
-def _keys(
-    tx: Connection,
-    order: Order,
-    numbers: Sequence[int],
-    wanted: Sequence[ColumnElement[bool]],
-    after: Key | None,
-    limit: int,
-) -> Iterator[Key]:
-    """Yields the keys of the runs that follow `after`, at most `limit`."""
-    segments = _segments(order, numbers)
-    first = 0 if after is None else int(after[0] or 0)
-    for index in range(first, len(segments)):
-        columns, query = segments[index].columns, segments[index].query.where(*wanted)
-        if after is not None and index == first:
-            last = _last(tx, order, after)[-len(columns) :]
-            query = query.where(tuple_(*columns) < last if order.descending else tuple_(*columns) > last)
-        query = query.order_by(*(column.desc() if order.descending else column for column in columns))
-        for value, run in tx.execute(query.limit(limit)):
-            yield (index, run) if order.by is By.PARAM else (index, value, run)
-            limit -= 1
-        if limit == 0:
-            return
-
-
-def _last(tx: Connection, order: Order, after: Key) -> Key:
-    """Returns (value, id) of the run with this key."""
-    run = after[-1]
-    if order.by is not By.PARAM:
-        return after[1], run
-    # A run that has no such param has an order of its own, by id; a made-up key may say otherwise, which harms nobody.
-    value = select(params.c.value).where(params.c.run == run, params.c.key == order.key)
-    return tx.execute(value).scalar_one_or_none() or "", run
-
-
-def _segments(order: Order, numbers: Sequence[int]) -> list[_Segment]:
-    if order.by is By.START_TIME:
-        return [_Segment(select(runs.c.started.label("value"), runs.c.id), (runs.c.started, runs.c.id))]
-    table = metrics if order.by is By.METRIC else params
-    having = select(table.c.value, table.c.run).join_from(table, runs, table.c.run == runs.c.id)
-    having = having.where(_one_of(table.c.experiment, numbers), table.c.key == order.key)
-    without = select(null().label("value"), runs.c.id).where(
-        ~exists().where(table.c.run == runs.c.id, table.c.key == order.key)
-    )
-    return [
-        _Segment(having.where(table.c.value.is_not(None)), (table.c.value, table.c.run)),
-        _Segment(having.where(table.c.value.is_(None)), (table.c.run,)),  # NaN; params have none such
-        _Segment(without, (runs.c.id,)),
-    ]
-
-
-def _one_of(column: Column[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
-    """`column IN numbers`; with one number an equality, which lets the order come from an index."""
-    return column == numbers[0] if len(numbers) == 1 else column.in_(numbers)
-
-
-def _load(tx: Connection, ids: Sequence[str]) -> list[RunRecord]:
+def load(tx: Connection, ids: Sequence[str]) -> list[RunRecord]:
     """Returns the runs, in order; fewer than asked for, but at least one, where they are big."""
     loaded: list[RunRecord] = []
-    size = 0
-    for start in range(0, len(ids), _BLOCK):
-        for run in runs_by_id(tx, ids[start : start + _BLOCK], whole=False):
+    size, start, block = 0, 0, _FIRST
+    while start < len(ids):
+        for run in runs_by_id(tx, ids[start : start + block], whole=False):
             size += _size(run)
             if loaded and size > _PAGE_BYTES:
                 return loaded
             loaded.append(run)
+        start += block
+        block = min(_MOST, max(1, (_PAGE_BYTES - size) * start // (size + 1)))
     return loaded
+
+
+def _tree(query: RunQuery) -> Filter | None:
+    parts = conjuncts(query.filter)
+    if query.parent:
+        parts = (Comparison(Field(ATTRIBUTES, "parent_run_id"), Operator.EQUAL, (query.parent,)), *parts)
+    return And(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
+def _place_of_id(order: Sequence[OrderKey]) -> int:
+    """Returns where in a key the run's id is."""
+    return 2 * next(place for place, key in enumerate(order) if key.field == RUN_ID) + 1
+
+
+def _cut(key: Key) -> Key:
+    """Returns the key of a page: long texts are cut, and marked so, as a page token has to be short."""
+    longest = _KEY_BYTES // max(1, sum(isinstance(value, str) for value in key))
+
+    def parts() -> Iterator[int | float | str | None]:
+        for rank, value in zip(key[::2], key[1::2], strict=True):
+            if isinstance(value, str) and len(value.encode()) > longest:
+                yield CUT
+                yield value.encode()[:longest].decode(errors="ignore")
+            else:
+                yield rank
+                yield value
+
+    return tuple(parts())
+
+
+def _whole(tx: Connection, order: Sequence[OrderKey], after: Key) -> Key:
+    """Returns a page's key with its cut texts as the run has them; what it has no more is taken as it was cut."""
+    if CUT not in after[::2]:
+        return after
+    run = select(literal(after[_place_of_id(order)]).label("run"))
+    now = next(iter(walking.sorted_among(tx, run, order, None, 1)), after)
+
+    def parts() -> Iterator[int | float | str | None]:
+        for place in range(0, len(after), 2):
+            rank, value = after[place : place + 2]
+            if rank == CUT:
+                rank, found = 0, now[place + 1]
+                value = found if isinstance(found, str) and found.startswith(str(value)) else value
+            yield rank
+            yield value
+
+    return tuple(parts())
 
 
 def _size(run: RunRecord) -> int:

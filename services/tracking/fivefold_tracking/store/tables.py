@@ -46,6 +46,7 @@ experiments = Table(
     Column("updated", BigInteger, nullable=False),
     Column("deleted", BigInteger),
     Column("revision", Integer, nullable=False),
+    Column("artifact_location", Text, nullable=False, server_default=""),  # "" for this service
     # CreateExperiment, LookupExperiment: the rule "one active experiment of a name", whatever code says.
     Index("experiments_active_name", "display_name", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
     sqlite_autoincrement=True,

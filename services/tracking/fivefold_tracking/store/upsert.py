@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from fivefold_runtime.masks import Entries
+from fivefold_runtime.validation import TooManyItems
+
+_MOST_TAGS = 1000  # of one owner, by the contract
 
 
 def insert(tx: Connection, table: Table) -> postgresql.Insert:
@@ -28,3 +33,22 @@ def put_tags(tx: Connection, table: Table, owner: Mapping[str, object], tags: Ma
     )
     # In one order everywhere, so that two writers never wait for each other in a circle.
     tx.execute(statement, [{**owner, "key": key, "value": value} for key, value in sorted(tags.items())])
+
+
+def change_tags(tx: Connection, table: Table, owner: Mapping[str, object], some: Entries, field: str) -> None:
+    """Sets some tags of one owner and removes those that are None.
+
+    owner  the columns that every tag of it has, and their values; of the primary key all but `key`
+    Raises TooManyItems, which names `field`, when it would have more than 1000.
+    """
+    if not some:
+        return
+    put_tags(tx, table, owner, {key: value for key, value in some.items() if value is not None})
+    mine = and_(*(table.c[name] == value for name, value in owner.items()))
+    gone = [key for key, value in some.items() if value is None]
+    if gone:
+        tx.execute(delete(table).where(mine, table.c.key.in_(gone)))
+    count = tx.execute(select(func.count()).select_from(table).where(mine)).scalar_one()
+    if count > _MOST_TAGS and len(gone) < len(some):
+        why = f"would have {count} items; at most {_MOST_TAGS} are allowed"
+        raise TooManyItems.at(field, why, limit=_MOST_TAGS, count=count)

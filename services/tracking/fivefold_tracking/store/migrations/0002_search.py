@@ -1,4 +1,5 @@
-"""What searches read along: params as numbers, tags by experiment, and an index for each kind of filter."""
+"""What searches read along: params as numbers, tags by experiment, an index for each kind of filter; and where clients
+keep the artifacts of an experiment."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ _AT_ONCE = 1000  # params that are read, then written
 
 
 def upgrade() -> None:
+    op.add_column("experiments", sa.Column("artifact_location", sa.Text, nullable=False, server_default=""))
     op.add_column("params", sa.Column("number", sa.Double))
     op.add_column("tags", sa.Column("experiment", sa.BigInteger, nullable=False, server_default="0"))
     op.execute("UPDATE tags SET experiment = (SELECT runs.experiment FROM runs WHERE runs.id = tags.run)")
