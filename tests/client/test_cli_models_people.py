@@ -101,6 +101,9 @@ def test_a_model_is_registered_asked_for_approved_by_another_promoted_and_rolled
 
     # Cy sees what waits and may decide; Bo may only take it back.
     assert as_("bo", "requests", "churn").out.splitlines()[1].split()[4] == "cancel"
+    assert as_("cy", "requests", "churn").err == (
+        f"you may `fivefold models approve {which}`, `fivefold models reject {which}`\n"
+    )
     shown = as_("cy", "show", "churn").out
     assert "open requests" in shown and "approve, reject  " in shown and "the numbers are good" in shown
     assert as_("bo", "approve", "churn/1").code == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import fivefold
 from fivefold.sdk import names
 from fivefold.sdk.client import Client
 from fivefold.sdk.hints import BY_NAME
-from fivefold.sdk.registry import ActivityHead, Registry
+from fivefold.sdk.registry import ActivityHead, Event, Registry
 from fivefold.sdk.transport import Access, Transport
 
 Make = Callable[..., str]
@@ -238,7 +239,9 @@ def test_a_download_goes_on_where_it_stopped_and_repairs_what_is_damaged(
     registry: Registry, make: Make, tmp_path: Path
 ) -> None:
     version = make()
-    folder = registry.download(version, tmp_path / "files")
+    moved: list[tuple[str, int, int]] = []
+    folder = registry.download(version, tmp_path / "files", progress=lambda *step: moved.append(step))
+    assert {("model.txt", 7, 7), ("data/example.json", 2, 2)} <= set(moved)
     good, damaged = folder / "model.txt", folder / "data" / "example.json"
     stamp = good.stat().st_mtime_ns
     damaged.write_text("[]")
@@ -332,13 +335,16 @@ def test_grants_are_given_and_taken_one_by_one(registry: Registry, model: str) -
 def test_a_watch_of_what_is_new_begins_now(registry: Registry, make: Make, model: str) -> None:
     version = make()
     events = registry.watch(models=[model], only_new=True)
-    found = []
+    found: list[Event] = []
     reader = threading.Thread(target=lambda: found.append(next(events)))
     reader.start()
-    while reader.is_alive():
-        registry.set_alias(version, "champion")
+    for attempt in itertools.count():
+        registry.set_alias(version, f"alias-{attempt}")
         reader.join(0.2)
-    assert (found[0].type, found[0].subject) == ("MODEL_ALIAS_SET", "champion")
+        if not reader.is_alive():
+            break
+    assert found[0].type == "MODEL_ALIAS_SET"
+    assert found[0].subject.startswith("alias-")
     with pytest.raises(fivefold.OutOfRange) as caught:
         next(registry.watch(10**12))
     assert "only_new=True" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -90,13 +91,14 @@ def test_a_watch_of_what_is_new_misses_nothing_when_its_connection_breaks(
     model = client.registry.create_model("sdk-cable-new").name
     both = [model, "models/sdk-cable-last"]
     seen: list[Event] = []
+    steps = itertools.count()
 
     def read(events: Iterator[Event], name: str) -> None:
         """Takes the next event, while more of them happen, so that one that was missed does not mean waiting."""
         reader = threading.Thread(target=lambda: seen.append(next(events)))
         reader.start()
         while reader.is_alive():
-            client.registry.update_model(name, tags={"step": "on"})
+            client.registry.update_model(name, description=f"step {next(steps)}")
             reader.join(0.2)
 
     with Client({**addresses, "registry": cable.address}, Access()) as distant:

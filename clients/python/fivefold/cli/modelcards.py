@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
+import click
+
+from fivefold.cli.artifacts import size_text
 from fivefold.cli.output import text
 
 VERSION = ("version", "stage", "status", "aliases", "create_time", "creator", "description")
@@ -26,18 +30,9 @@ def short(name: str) -> str:
     return "/".join(name.split("/")[1::2])
 
 
-def size(count: float) -> str:
-    """Returns bytes as people read them: 512 B, 3.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def files_of(files: Sequence[Mapping[str, Any]]) -> str:
     """Returns how many files there are, and their size."""
-    return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size(sum(file['size_bytes'] for file in files))}"
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size_text(sum(file['size_bytes'] for file in files))}"
 
 
 def stage_of(version: Mapping[str, Any]) -> str:
@@ -106,6 +101,16 @@ def version_card(version: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]
         "outputs": version["signature"]["outputs"],
         "open requests": _waiting(waiting),
     }
+
+
+def advise(requests: Sequence[Mapping[str, Any]]) -> None:
+    """Says on stderr what the viewer types to settle the first request that they may settle."""
+    for request in requests:
+        if request["available_actions"]:
+            which = quote(short(request["name"]))
+            may = [f"`fivefold models {action.lower()} {which}`" for action in request["available_actions"]]
+            click.echo(f"you may {', '.join(may)}", err=True)
+            return
 
 
 def _waiting(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

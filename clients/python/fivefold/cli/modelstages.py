@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from fivefold.cli.arguments import Moment, comment
-from fivefold.cli.modelcards import REQUEST, request_row, short, stage_of
+from fivefold.cli.modelcards import REQUEST, advise, request_row, short, stage_of
 from fivefold.cli.output import listed, show, shown, text
 from fivefold.cli.session import client
 
@@ -97,8 +97,7 @@ def request(version: str, stage: str, comment: str, output: str) -> None:
         return show(made, output)
     which = short(made["name"])
     click.echo(f"{which}: {made['creator']} asks to move {which.rpartition('/')[0]} to {made['stage']}")
-    if may := [action.lower() for action in made["available_actions"]]:
-        click.echo("you may " + ", ".join(f"`fivefold models {action} {which}`" for action in may), err=True)
+    advise([made])
 
 
 @click.command()
@@ -114,6 +113,8 @@ def requests(model: str, settled: bool, output: str) -> None:
     if "/" not in bare:
         empty = empty.replace(f"request {bare}", f"request {bare}/NUMBER")
     show(found if output in ("json", "yaml") else map(request_row, found), output, REQUEST, empty=empty)
+    if output == "table":
+        advise(found)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from fivefold.cli.arguments import limit, tags
 from fivefold.cli.failures import OK, REFUSED, USAGE, Failure
 from fivefold.cli.modelcards import VERSION, files_of, is_version, short, stage_of, version_card, version_row
 from fivefold.cli.output import listed, show, shown
+from fivefold.cli.progress import bar
 from fivefold.cli.session import client
 
 
@@ -73,7 +74,7 @@ def register(
     if bool(source) == bool(external_uri):
         raise Failure("give either SOURCE or --external URI", "see: fivefold models register --help", code=USAGE)
     folder = Path(source)
-    with client() as connected:
+    with client() as connected, bar() as progress:
         connected.registry.create_model(model, allow_existing=True)
         made = connected.registry.create_version(
             model,
@@ -82,6 +83,7 @@ def register(
             description=description,
             training_set=training_set,
             tags=tags,
+            progress=progress,
         )
     show(version_card(made.to_dict(), []) if output == "table" else made.to_dict(), output)
     return REFUSED if made.status == "FAILED" else OK
@@ -106,9 +108,9 @@ def copy(version: str, model: str, create: bool, output: str) -> None:
 @click.argument("folder", type=click.Path(file_okay=False))
 def download(version: str, folder: str) -> None:
     """Fetches all files of a version, verified, below FOLDER; what is there already is not fetched again."""
-    with client() as connected:
+    with client() as connected, bar() as progress:
         found = connected.registry.get_version(version)
-        path = connected.registry.download(found.name, folder)
+        path = connected.registry.download(found.name, folder, progress=progress)
     files = files_of(found.to_dict()["files"])
     click.echo(f"{short(found.name)}: {files}, digest {found.digest}", err=True)
     click.echo(str(path))

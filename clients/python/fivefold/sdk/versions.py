@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import files, names
+from fivefold.sdk.artifacts import Progress
 from fivefold.sdk.errors import FailedPrecondition, Internal, InvalidArgument
 from fivefold.sdk.records import Listing, listing
 from fivefold.sdk.registeredmodels import changes
@@ -39,6 +40,7 @@ class Versions(RegistryCalls):
         job: str = "",
         feature_spec: str = "",
         logged_model: str = "",
+        progress: Progress | None = None,
     ) -> ModelVersion:
         """Makes the next version and copies its files in; returns when it is READY or FAILED.
 
@@ -48,11 +50,12 @@ class Versions(RegistryCalls):
         external_uri  instead of a source: where the files of a version from another registry are
         run, training_set, table_versions, job, feature_spec, logged_model
                       its lineage; what is not given is taken from the source and its package
+        progress      called with (path, done bytes, size in bytes) while a folder is uploaded
 
         Raises InvalidArgument (SOURCE_INVALID), Unavailable when tracking does not answer.
         """
         full = names.full("models", model)
-        home = self._uploaded(full, Path(source)) if isinstance(source, os.PathLike) else _source(source)
+        home = self._uploaded(full, Path(source), progress) if isinstance(source, os.PathLike) else _source(source)
         parts = home.split("/")
         lineage = pb.Lineage(
             run=names.full("runs", run) if run else "/".join(parts[:2]) if parts[0] == "runs" else "",
@@ -173,8 +176,10 @@ class Versions(RegistryCalls):
         with hinting(VERSION_IN_USE=archive):
             self._transport.call(self._stub.DeleteModelVersion, request)
 
-    def download(self, name: str, local: str | os.PathLike[str]) -> Path:
+    def download(self, name: str, local: str | os.PathLike[str], *, progress: Progress | None = None) -> Path:
         """Fetches all files of a version below the folder `local`; returns that folder.
+
+        progress  called with (path, done bytes, size in bytes) as bytes arrive
 
         Every file is checked against the version's list. One that is there already with the right bytes is not
         fetched again, so a download that was broken off goes on where it stopped.
@@ -194,22 +199,24 @@ class Versions(RegistryCalls):
         for file in version.files:
             target = files.inside(folder, file.path)
             if not _is_there(target, file):
-                files.save(target, lambda offset, listed=file: self._fetch(version.name, listed, offset))  # type: ignore[misc]
+                files.save(target, lambda offset, listed=file: self._fetch(version.name, listed, offset, progress))  # type: ignore[misc]
         return folder
 
-    def _fetch(self, name: str, listed: ModelFile, offset: int) -> Iterator[Any]:
+    def _fetch(self, name: str, listed: ModelFile, offset: int, progress: Progress | None) -> Iterator[Any]:
         request = pb.DownloadModelFileRequest(name=name, path=listed.path, offset=offset)
         for part in self._transport.receive(self._stub.DownloadModelFile, request):
             if part.WhichOneof("part") == "data":
+                offset += len(part.data)
                 yield part.data
-                continue
-            if (part.file.size_bytes, part.file.sha256) != (listed.size_bytes, listed.sha256):
-                raise Internal(
-                    f"{name} lists other bytes for {listed.path} than the service sends", reason="DIGEST_MISMATCH"
-                )
-            yield part.file
+            elif (part.file.size_bytes, part.file.sha256) == (listed.size_bytes, listed.sha256):
+                yield part.file
+            else:
+                message = f"{name} lists other bytes for {listed.path} than the service sends"
+                raise Internal(message, reason="DIGEST_MISMATCH")
+            if progress is not None:
+                progress(listed.path, offset, listed.size_bytes)
 
-    def _uploaded(self, model: str, folder: Path) -> str:
+    def _uploaded(self, model: str, folder: Path, progress: Progress | None) -> str:
         """Stores a folder among the artifacts of a run of its own; returns it as a source."""
         if self._tracking is None:
             raise InvalidArgument(
@@ -222,7 +229,7 @@ class Versions(RegistryCalls):
                 f"{folder} is no folder with files", reason="SOURCE_INVALID", facts={"source": str(folder)}
             )
         with self._tracking().run(UPLOADS, name=names.short(model)) as run:
-            run.upload(folder, "model")
+            run.upload(folder, "model", progress=progress)
         return f"{run.name}/artifacts/model"
 
 
@@ -237,7 +244,7 @@ def _source(text: str) -> str:
 
 
 def _is_there(target: Path, listed: ModelFile) -> bool:
-    if not target.is_file() or target.stat().st_size != listed.size_bytes:
+    if target.is_symlink() or not target.is_file() or target.stat().st_size != listed.size_bytes:
         return False
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == listed.sha256
