@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -330,6 +331,18 @@ def test_grants_are_given_and_taken_one_by_one(registry: Registry, model: str) -
         registry.revoke(model, "local")
     with pytest.raises(fivefold.InvalidArgument, match="CAN_MANAGE_STAGING_VERSIONS"):
         registry.grant(model, "ana", "boss")
+
+
+def test_grants_and_rules_that_several_people_change_at_once_are_all_kept(registry: Registry, model: str) -> None:
+    registry.create_model(model)
+    people = [f"person-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda who: registry.grant(model, who, "read"), people))
+        rules = ({"one_production": True}, {"stepwise": True}, {"no_self_approval": True})
+        list(pool.map(lambda rule: registry.set_policy(model, **rule), rules))
+    assert set(registry.permissions(model).grants) == {"local", *people}
+    kept = registry.get_model(model).policy
+    assert (kept.one_production, kept.stepwise, kept.no_self_approval) == (True, True, True)
 
 
 def test_a_watch_of_what_is_new_begins_now(registry: Registry, make: Make, model: str) -> None:

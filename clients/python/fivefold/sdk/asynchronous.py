@@ -17,7 +17,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +25,6 @@ from fivefold.sdk.client import Client, connect
 from fivefold.sdk.transport import Transport
 
 THREADS = 32  # calls at once; more wait for their turn. Streams have a thread of their own each.
-SERVICES = ("tracking", "features", "registry", "automl", "serving")
 _END: Any = object()
 
 
@@ -40,13 +39,10 @@ def connect_async(address: str | None = None, *, threads: int = THREADS, **optio
 
 
 class AsyncClient:
-    """The five services. Close it, or use it in an `async with` block."""
+    """The parts of `Client` (`tracking`, `features`, `registry`, …) with async methods.
 
-    tracking: AsyncProxy
-    features: AsyncProxy
-    registry: AsyncProxy
-    automl: AsyncProxy
-    serving: AsyncProxy
+    Close it, or use it in an `async with` block.
+    """
 
     def __init__(self, make: Callable[[], Client], threads: int = THREADS) -> None:
         """`make` makes the sync client, and one more for each stream."""
@@ -55,9 +51,12 @@ class AsyncClient:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fivefold")
 
     def __getattr__(self, name: str) -> AsyncProxy:
-        if name not in SERVICES:
+        if not isinstance(getattr(Client, name, None), cached_property):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return AsyncProxy(getattr(self._client, name), self._pool, self._make, (name,))
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(name for name in dir(self._client) if not name.startswith("_"))})
 
     async def health(self, service: str, timeout: float = 2.0) -> str:
         """Returns what a service says of itself, as `Client.health`."""

@@ -18,7 +18,7 @@ from fivefold.sdk.transport import request_id
 
 A = TypeVar("A")
 
-_ATTEMPTS = 5  # to change what others change at the same time
+_ATTEMPTS = 12  # to change what others change at the same time
 
 
 class RegisteredModels(RegistryCalls):
