@@ -172,7 +172,7 @@ def test_a_version_moves_through_stages_whatever_their_case(either_registry: Any
     for asked, stage in (("Staging", "Staging"), ("pRODUCTION", "Production"), ("none", "None")):
         moved = either_registry.transition_model_version_stage(model, 1, asked, False)
         assert moved.current_stage == stage
-    with pytest.raises(MlflowException, match="Invalid Model Version stage: unknown. Value must be one of") as raised:
+    with pytest.raises(MlflowException, match=r"Invalid Model Version stage: unknown. Value must be one of") as raised:
         either_registry.transition_model_version_stage(model, 1, "unknown", False)
     assert code(raised) == "INVALID_PARAMETER_VALUE"
 
@@ -229,7 +229,7 @@ def test_aliases_point_to_versions(either_registry: Any, model: str) -> None:
     assert either_registry.get_registered_model(model).aliases == {"champion": 2, "Other-1_": 1}
     either_registry.delete_registered_model_alias(model, "champion")
     either_registry.delete_registered_model_alias(model, "champion")
-    with pytest.raises(MlflowException, match="Registered model alias champion not found.") as raised:
+    with pytest.raises(MlflowException, match=r"Registered model alias champion not found.") as raised:
         either_registry.get_model_version_by_alias(model, "champion")
     assert code(raised) == "INVALID_PARAMETER_VALUE"
     assert int(either_registry.get_model_version_by_alias(model, "latest").version) == 2

@@ -69,11 +69,13 @@ class Files:
     """What a `fivefold-artifacts:` URI means.
 
     parent  runs/{run}, logged_models/{logged_model} or models/{model}/versions/{version}
+    top     where the parent's files begin in the URI, without scheme and authority
     path    a folder below it, "" for the top
     """
 
     place: Place
     parent: str
+    top: str
     path: str
 
     @classmethod
@@ -92,12 +94,18 @@ class Files:
                 reason="FIELD_INVALID",
                 facts={"uri": uri},
             )
-        return cls(Place(authority), parent, below.strip("/"))
+        return cls(Place(authority), parent, found.group(), below.strip("/"))
 
     @property
     def of_version(self) -> bool:
         """Whether the registry has them."""
         return self.parent.startswith("models/")
+
+
+def files_place(uri: str) -> tuple[Place, str]:
+    """Returns the place of a `fivefold-artifacts:` URI and the rest of it. Raises InvalidArgument for another scheme."""
+    authority, rest = _parts(uri, FILES)
+    return Place(authority), rest
 
 
 def is_files(uri: str) -> bool:

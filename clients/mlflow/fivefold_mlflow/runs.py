@@ -105,6 +105,7 @@ class Runs(Base):
             order_by=run_order(order_by),
             view=VIEWS[run_view_type or ViewType.ACTIVE_ONLY],
             page_token=page_token or "",
+            skip_total_size=True,
         )
         if not request.experiments:
             SearchUtils.parse_search_filter(filter_string)

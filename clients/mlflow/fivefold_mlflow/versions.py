@@ -14,6 +14,8 @@ from mlflow.entities.model_registry import (
     RegisteredModelTag,
 )
 from mlflow.store.artifact.utils.models import _parse_model_uri
+from mlflow.utils.yaml_utils import YamlSafeDumper
+from yaml import add_representer
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk.errors import FivefoldError
@@ -56,6 +58,10 @@ class Number(str):
         return not self == other
 
     __hash__ = str.__hash__
+
+
+# MLflow writes it into a model's folder, and its writer knows text by the exact type.
+add_representer(Number, lambda dumper, number: dumper.represent_str(str(number)), Dumper=YamlSafeDumper)
 
 
 def source_of(uri: str) -> str:

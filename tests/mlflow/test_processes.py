@@ -1,0 +1,163 @@
+"""Stores that live as long as a process: threads, forks, pickling, tokens that change."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fivefold_mlflow.registry import RegistryStore
+from fivefold_mlflow.tracking import TrackingStore
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+
+import fivefold_tracking.__main__ as tracking
+from fivefold_runtime.keys import make_key, sign_token
+from fivefold_runtime.testing import serve
+from tests.mlflow.conftest import URI
+
+
+def test_threads_share_one_store(store: TrackingStore, name: str) -> None:
+    experiment = store.create_experiment(name)
+    begin = threading.Barrier(8)
+
+    def work(place: int) -> str:
+        begin.wait()
+        run: str = store.create_run(experiment, "ada", place, [], f"r{place}").info.run_id
+        for step in range(20):
+            store.log_metric(run, Metric("m", float(step), step, step))
+        store.log_batch(run, [], [Param("p", str(place))], [RunTag("t", str(place))])
+        return run
+
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(work, range(8)))
+    found = {each.info.run_id: each for each in store.search_runs([experiment], "", ViewType.ALL)}
+    assert set(found) == set(runs)
+    assert {found[run].data.params["p"] for run in runs} == {str(place) for place in range(8)}
+    assert all(len(store.get_metric_history(run, "m")) == 20 for run in runs)
+
+
+def test_threads_that_start_at_once_make_one_default_experiment(environment: None) -> None:
+    begin = threading.Barrier(8)
+
+    def work(_: int) -> str:
+        begin.wait()
+        return TrackingStore(URI).get_experiment("0")._artifact_location  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(work, range(8)))) == 1
+
+
+def test_stores_are_pickled_with_the_client(store: TrackingStore, models: RegistryStore, name: str) -> None:
+    experiment = store.create_experiment(name)
+    assert pickle.loads(pickle.dumps(store)).get_experiment(experiment).name == name
+    models.create_registered_model(name)
+    assert pickle.loads(pickle.dumps(models)).get_registered_model(name).name == name
+
+
+SCRIPT = """
+import multiprocessing, os, sys
+import mlflow
+
+mlflow.set_tracking_uri(sys.argv[1])
+experiment = mlflow.set_experiment(sys.argv[2]).experiment_id
+with mlflow.start_run(run_name="parent") as run:
+    mlflow.log_metric("before", 1)
+    mlflow.log_metric("a", 1, synchronous=False).wait()
+
+    def child(place):
+        mlflow.log_metric(f"child{place}", place, run_id=run.info.run_id)
+        mlflow.log_text("x", f"child{place}.txt", run_id=run.info.run_id)
+        with mlflow.start_run(run_name=f"child{place}", nested=True):
+            mlflow.log_param("p", place)
+
+    for place in range(2):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                child(place)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(child, range(2, 5))
+    mlflow.log_metric("after", 1)
+print(run.info.run_id)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_children_of_a_process_that_logs_can_log(
+    store: TrackingStore, addresses: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environ = os.environ | addresses
+    environ.pop("GRPC_ENABLE_FORK_SUPPORT", None)  # as in a user's process
+    done = subprocess.run(
+        [sys.executable, str(script), URI, name], env=environ, capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    run = store.get_run(done.stdout.split()[-1])
+    assert set(run.data.metrics) == {"before", "a", "after", *(f"child{place}" for place in range(5))}
+    experiment = run.info.experiment_id
+    names = [each.info.run_name for each in store.search_runs([experiment], "", ViewType.ALL)]
+    assert sorted(names) == ["child0", "child1", "child2", "child3", "child4", "parent"]
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the keys are of a tracking service that wants tokens, which the environment names."""
+    folder = tmp_path / "keys"
+    config = tracking.Config(data=str(tmp_path / "tracking"), auth="jwt", jwt_keys=str(make_key(folder)), admins="root")
+    with serve(tracking.build, config) as running:
+        monkeypatch.setenv("FIVEFOLD_URL_TRACKING", running.address)
+        yield folder
+
+
+def token(keys: Path, subject: str) -> str:
+    return sign_token(keys, subject, [], lifetime=timedelta(hours=1))
+
+
+def test_the_token_of_the_environment_goes_with_each_call(
+    keys: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TrackingStore(URI)
+    with pytest.raises(MlflowException, match="token") as raised:
+        store.get_experiment("1")
+    assert raised.value.error_code == "UNAUTHENTICATED"
+    monkeypatch.setenv("FIVEFOLD_TOKEN", token(keys, "mia"))
+    experiment = store.create_experiment(name)
+    run = store.create_run(experiment, "unknown", 1, [], None)
+    assert run.info.user_id == "mia"
+    monkeypatch.delenv("FIVEFOLD_TOKEN")
+    (tmp_path / "token").write_text(token(keys, "sam"))
+    monkeypatch.setenv("FIVEFOLD_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(MlflowException, match="not found") as raised:
+        store.get_run(run.info.run_id)
+    assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    with pytest.raises(MlflowException) as raised:
+        store.create_experiment(name)
+    assert raised.value.error_code == "RESOURCE_ALREADY_EXISTS"
+
+
+def test_a_default_experiment_of_someone_else_is_not_shown_as_number_0(
+    keys: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIVEFOLD_TOKEN", token(keys, "mia"))
+    assert TrackingStore(URI).get_experiment("0").name == "Default"
+    monkeypatch.setenv("FIVEFOLD_TOKEN", token(keys, "sam"))
+    theirs = TrackingStore(URI)
+    with pytest.raises(MlflowException, match="No Experiment with id=0 exists"):
+        theirs.create_run("0", "sam", 1, [], None)
+    experiment = theirs.create_experiment(name)
+    assert [each.experiment_id for each in theirs.search_experiments()] == [experiment]
