@@ -23,6 +23,7 @@ COMMANDS = {
     "features": ("fivefold.cli.features", "features", "Features by key, online."),
     "automl": ("fivefold.cli.automl", "automl", "Searches for a good model."),
     "models": ("fivefold.cli.models", "models", "Registered models, versions and stages."),
+    "webhooks": ("fivefold.cli.webhooks", "webhooks", "Webhooks of the registry."),
     "predict": ("fivefold.cli.predict", "predict", "Predicts by a model's Production version."),
     "serve": ("fivefold.cli.serve", "serve", "What is served."),
     "completion": ("fivefold.cli.completion", "completion", "Prints the completion script of a shell."),

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from fivefold.sdk.features import Features
     from fivefold.sdk.registry import Registry
     from fivefold.sdk.serving import Serving
+    from fivefold.sdk.subscriptions import Subscriptions
     from fivefold.sdk.tracking import Tracking
+    from fivefold.sdk.webhookcalls import Webhooks
 
 
 def connect(
@@ -73,6 +75,20 @@ class Client:
         from fivefold.sdk.registry import Registry
 
         return Registry(self._transports["registry"], lambda: self.tracking)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Webhooks of the registry."""
+        from fivefold.sdk.webhookcalls import Webhooks
+
+        return Webhooks(self._transports["registry"])
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Mail about models."""
+        from fivefold.sdk.subscriptions import Subscriptions
+
+        return Subscriptions(self._transports["registry"])
 
     @cached_property
     def automl(self) -> AutoML:
