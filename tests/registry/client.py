@@ -108,7 +108,14 @@ class Registry:
         return self.stub.VerifyActivities(pb.VerifyActivitiesRequest(model=f"models/{id}", expected_head=expected))
 
     def activities(self, parent: str) -> list[pb.Activity]:
-        return list(self.stub.ListActivities(pb.ListActivitiesRequest(parent=parent)).activities)
+        """Returns all of them, oldest first."""
+        request, found = pb.ListActivitiesRequest(parent=parent, page_size=1000), []
+        while True:
+            page = self.stub.ListActivities(request)
+            found += page.activities
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     def told(self, parent: str) -> list[str]:
         """Returns the activities of a model or version as short texts, oldest first."""

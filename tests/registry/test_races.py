@@ -21,7 +21,7 @@ from tests.registry.client import PRODUCTION, STAGING, Registry
 from tests.registry.drivers import StoreDriver
 
 WRITERS = 8
-ROUNDS = 6
+ROUNDS = 40
 
 
 def at_once(calls: list[Callable[[], object]]) -> list[str]:
