@@ -44,6 +44,14 @@ def test_every_command_of_the_group_has_help_that_says_what_it_does(run: Run) ->
         assert outcome.out.startswith(f"Usage: fivefold models {name}")
 
 
+def test_the_list_of_commands_has_each_in_one_section_and_no_line_that_is_cut(run: Run) -> None:
+    listed = [line.split()[0] for line in run("--help").out.partition("Models:")[2].splitlines() if line[:3].strip()]
+    titles = {"Versions:", "Stages:", "History:", "Mail:"}
+    assert sorted(set(listed) - titles) == sorted(models.commands)
+    assert len(listed) == len(models.commands) + len(titles)
+    assert "..." not in run("--help").out.partition("Models:")[2]
+
+
 def test_every_kind_of_activity_has_its_sentence() -> None:
     kinds = {name.removeprefix("ACTIVITY_TYPE_") for name in dict(pb.ActivityType.items())} - {"UNSPECIFIED"}
     assert set(STORY) == kinds

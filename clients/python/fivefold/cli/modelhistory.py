@@ -77,7 +77,9 @@ def sentence(activity: Mapping[str, Any], own: Mapping[str, str]) -> str:
 )
 @shown
 def verify(model: str, expect: str, head_file: Path | None, output: str) -> int:
-    """Checks that nobody changed, removed or added what is told of a model; exit code 1 if someone did.
+    """Checks that a model's history is as it was written.
+
+    Exit code 1 if someone changed, removed or added what is told of it.
 
     Keep the head that it prints where the database's keeper does not reach, and give it back next time: so a cut end
     and a history that was made anew are found, too.
@@ -124,7 +126,7 @@ def comment_(version: str, words: str, edit: bool, delete: bool, output: str) ->
 @click.argument("model")
 @listed
 def comments(model: str, output: str) -> None:
-    """Lists the comments on a model's versions, or on one version, oldest first."""
+    """Lists the comments on a model or version, oldest first."""
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.comments(model)]
     if output != "table" or not found:
@@ -144,7 +146,10 @@ def comments(model: str, output: str) -> None:
 @click.option("--new", is_flag=True, help="Only what happens from now on.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one event a line.")
 def watch(names: tuple[str, ...], after: int, new: bool, output: str) -> None:
-    """Prints the registry's events as they happen, until Ctrl-C; only those of the models NAMES, if given."""
+    """Prints events as they happen, until Ctrl-C.
+
+    Those of all models, or of the models NAMES.
+    """
     with client() as connected:
         for event in connected.registry.watch(after, models=names, only_new=new):
             if output == "json":

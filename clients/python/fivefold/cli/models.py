@@ -6,24 +6,46 @@ request by its name, MODEL/NUMBER/REQUEST, or by its version. Stages may be the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from fivefold.cli.arguments import limit, pairs, tags
 from fivefold.cli.failures import USAGE, Failure
-from fivefold.cli.modelcards import VERSION, is_version, model_card, model_row, version_card, version_row
+from fivefold.cli.modelcards import VERSION, advise, is_version, model_card, model_row, version_card, version_row
 from fivefold.cli.modelhistory import HISTORY
 from fivefold.cli.modelstages import STAGES
+from fivefold.cli.modelsubscriptions import SUBSCRIPTIONS
 from fivefold.cli.modelversions import VERSIONS
 from fivefold.cli.output import listed, show, shown
 from fivefold.cli.session import client
 
+_SECTIONS = {
+    "Models": ("list", "search", "show", "create", "update", "rename", "delete", "permissions"),
+    "Versions": ("versions", "register", "copy", "download", "alias", "production"),
+    "Stages": ("promote", "transition", "rollback", "stage-at", "request", "requests", "approve", "reject", "cancel"),
+    "History": ("history", "verify", "comment", "comments", "watch"),
+    "Mail": ("subscribe", "subscriptions", "follow", "unfollow", "mute"),
+}
 _COLUMNS = ("name", "stages", "aliases", "update_time", "description")
 _REGISTER = "no model yet; make one with: fivefold models register MODEL SOURCE"
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _stage_names = pairs("--stage-name", "stage_names", "An own name of a stage; may be repeated.", "STAGE=NAME")
 
 
-@click.group()
+class Sections(click.Group):
+    """Lists its commands by what they are about. Those that no section names come last."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rest = set(self.commands)
+        for title, names in _SECTIONS.items():
+            rest -= set(names)
+            _section(self, formatter, title, names)
+        if rest:
+            _section(self, formatter, "More", sorted(rest))
+
+
+@click.group(cls=Sections)
 def models() -> None:
     """Registered models, versions and stages."""
 
@@ -32,7 +54,7 @@ def models() -> None:
 @limit
 @listed
 def list_(limit: int | None, output: str) -> None:
-    """Lists models by name, with the newest version in each stage."""
+    """Lists models, with the newest version in each stage."""
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.list_models(limit=limit)]
     show(found if output in ("json", "yaml") else map(model_row, found), output, _COLUMNS, empty=_REGISTER)
@@ -45,7 +67,7 @@ def list_(limit: int | None, output: str) -> None:
 @limit
 @listed
 def search(filter: str, of_versions: bool, order_by: str, limit: int | None, output: str) -> None:
-    """Lists the models, or versions of all models, that fit FILTER.
+    """Lists the models or versions that fit FILTER.
 
     \b
     fivefold models search "name LIKE 'churn%' AND tags.team = 'growth'"
@@ -67,26 +89,18 @@ def search(filter: str, of_versions: bool, order_by: str, limit: int | None, out
 @click.argument("model")
 @shown
 def show_(model: str, output: str) -> None:
-    """Shows a model, or one version of it: stages, aliases, open requests and what you may do with them, lineage."""
+    """Shows a model or version: stages, requests, lineage.
+
+    A version is MODEL/NUMBER, MODEL@ALIAS or MODEL/STAGE. Open requests are shown with what you may do.
+    """
     with client() as connected:
-        if is_version(model):
-            version = connected.registry.get_version(model)
-            waiting = connected.registry.transition_requests(version.name)
-            open_requests = [one.to_dict() for one in waiting]
-            return show(
-                version_card(version.to_dict(), open_requests)
-                if output == "table"
-                else version.to_dict() | {"open_requests": open_requests},
-                output,
-            )
-        found = connected.registry.get_model(model)
-        open_requests = [one.to_dict() for one in connected.registry.transition_requests(found.name)]
-    show(
-        model_card(found.to_dict(), open_requests)
-        if output == "table"
-        else found.to_dict() | {"open_requests": open_requests},
-        output,
-    )
+        one = is_version(model)
+        found = connected.registry.get_version(model) if one else connected.registry.get_model(model)
+        waiting = [request.to_dict() for request in connected.registry.transition_requests(found.name)]
+    if output != "table":
+        return show(found.to_dict() | {"open_requests": waiting}, output)
+    show((version_card if one else model_card)(found.to_dict(), waiting), output)
+    advise(waiting)
 
 
 @models.command()
@@ -143,7 +157,10 @@ def update(
     stage_names: dict[str, str],
     output: str,
 ) -> None:
-    """Changes description, labels or rules of a model, or description and labels of a version (MODEL/NUMBER)."""
+    """Changes description, labels or rules of a model or version.
+
+    Rules belong to a model; a version (MODEL/NUMBER) has a description and labels.
+    """
     labels: dict[str, str | None] = {**tags, **dict.fromkeys(untag)}
     rules = {"one_production": one_production, "stepwise": stepwise, "no_self_approval": no_self_approval}
     ruled = bool(stage_names) or any(value is not None for value in rules.values())
@@ -166,7 +183,10 @@ def update(
 @click.argument("model")
 @click.argument("name")
 def rename(model: str, name: str) -> None:
-    """Gives a model another NAME; versions, history, aliases and rights stay with it."""
+    """Gives a model another NAME.
+
+    Versions, history, aliases and rights stay with it.
+    """
     with client() as connected:
         click.echo(f"{model.removeprefix('models/')} is {connected.registry.rename_model(model, name).name} now")
 
@@ -175,7 +195,10 @@ def rename(model: str, name: str) -> None:
 @click.argument("model")
 @_yes
 def delete(model: str, yes: bool) -> None:
-    """Deletes a model with all its versions, or one version (MODEL/NUMBER), for good."""
+    """Deletes a model with all its versions, or one version.
+
+    For good; a version is MODEL/NUMBER.
+    """
     with client() as connected:
         one = is_version(model)
         name = connected.registry.get_version(model).name if one else connected.registry.get_model(model).name
@@ -213,5 +236,10 @@ def permissions(model: str, given: dict[str, str], revoke: tuple[str, ...], outp
     )
 
 
-for _command in (*VERSIONS, *STAGES, *HISTORY):
+def _section(group: click.Group, formatter: click.HelpFormatter, title: str, names: Sequence[str]) -> None:
+    with formatter.section(title):
+        formatter.write_dl([(name, group.commands[name].get_short_help_str(80)) for name in names])
+
+
+for _command in (*VERSIONS, *STAGES, *HISTORY, *SUBSCRIPTIONS):
     models.add_command(_command)

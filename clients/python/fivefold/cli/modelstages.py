@@ -75,7 +75,10 @@ def rollback(model: str, comment: str, output: str) -> None:
 @click.option("--time", type=Moment(), default="now", metavar="TIME", help="ISO 8601 with a zone, or now.  [now]")
 @listed
 def stage_at(model: str, stage: str, time: datetime, output: str) -> None:
-    """Tells which versions were in Production, or another STAGE, at a time, and who put them there."""
+    """Tells what was in a stage at a time, and who put it there.
+
+    In Production, unless another STAGE is named.
+    """
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.stage_at(model, stage, time)]
     rows = found if output in ("json", "yaml") else [one | {"version": short(one["model_version"])} for one in found]
@@ -105,7 +108,10 @@ def request(version: str, stage: str, comment: str, output: str) -> None:
 @click.option("--all", "settled", is_flag=True, help="Settled ones too.")
 @listed
 def requests(model: str, settled: bool, output: str) -> None:
-    """Lists the transition requests of a model or version, newest first, and what you may do with each."""
+    """Lists transition requests, and what you may do with each.
+
+    Those of a model or of one version, newest first.
+    """
     with client() as connected:
         found = [one.to_dict() for one in connected.registry.transition_requests(model, show_settled=settled)]
     bare = quote(model.removeprefix("models/"))

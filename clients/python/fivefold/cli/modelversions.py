@@ -67,7 +67,9 @@ def register(
     tags: dict[str, str],
     output: str,
 ) -> int:
-    """Makes the next version of MODEL from SOURCE; makes the model if need be.
+    """Makes the next version of MODEL from SOURCE.
+
+    Registers the model, too, if there is no such model.
 
     SOURCE is runs/RUN/artifacts/PATH, logged_models/ID/artifacts, MLflow's runs:/RUN/PATH, or a folder here.
     """
@@ -95,7 +97,10 @@ def register(
 @click.option("--create", is_flag=True, help="Register MODEL if there is no such model.")
 @shown
 def copy(version: str, model: str, create: bool, output: str) -> None:
-    """Makes the next version of MODEL from VERSION, with its files, lineage and labels."""
+    """Makes the next version of MODEL from another version.
+
+    The copy has its files, which are not moved, its lineage, description and labels.
+    """
     with client() as connected:
         made = connected.registry.copy_version(version, model, create_model=create).to_dict()
     if output != "table":
@@ -107,7 +112,10 @@ def copy(version: str, model: str, create: bool, output: str) -> None:
 @click.argument("version")
 @click.argument("folder", type=click.Path(file_okay=False))
 def download(version: str, folder: str) -> None:
-    """Fetches all files of a version, verified, below FOLDER; what is there already is not fetched again."""
+    """Fetches all files of a version, verified, below FOLDER.
+
+    What is there already, byte for byte, is not fetched again.
+    """
     with client() as connected, bar() as progress:
         found = connected.registry.get_version(version)
         path = connected.registry.download(found.name, folder, progress=progress)
@@ -122,7 +130,9 @@ def download(version: str, folder: str) -> None:
 @click.option("--delete", is_flag=True, help="Take the alias of MODEL away.")
 @listed
 def alias(version: str, name: str, delete: bool, output: str) -> None:
-    """Lets ALIAS mean a version, whatever it meant before; or lists the aliases of a model.
+    """Lets ALIAS mean a version, or lists a model's aliases.
+
+    An alias means one version: what it meant before, it means no more.
 
     \b
     fivefold models alias churn/3 champion         then churn@champion is churn/3
