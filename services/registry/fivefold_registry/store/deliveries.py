@@ -58,11 +58,14 @@ class SqlDeliveries:
             return tx.execute(select(courier.c.position)).scalar_one()
 
     def add(self, owner: str, event: EventRecord, drafts: Iterable[Draft]) -> int:
-        now = self._now()
-        with self._database.write() as tx:
+        now, made = self._now(), list(drafts)
+
+        def work(tx: Connection) -> int:
             _hold(tx, owner)
             tx.execute(update(courier).values(position=event.position))
-            return sum(self._insert(tx, event, draft, now) for draft in drafts)
+            return sum(self._insert(tx, event, draft, now) for draft in made)
+
+        return self._database.run(work)
 
     def reach(self, owner: str, position: int) -> None:
         with self._database.write() as tx:
@@ -88,22 +91,7 @@ class SqlDeliveries:
         return None if found is None else moment(found)
 
     def settle(self, owner: str, delivery: DeliveryRecord, result: Result) -> None:
-        with self._database.write() as tx:
-            _hold(tx, owner)
-            row = tx.execute(select(deliveries).where(_is(delivery.sink, delivery.position))).one_or_none()
-            if row is None or row.state != DeliveryState.PENDING or row.begun != micros(delivery.begun):
-                return  # Its webhook was deleted, or somebody made it begin again meanwhile.
-            values: dict[str, object] = {
-                "status_code": result.status_code,
-                "reason": result.reason,
-                "state": result.state,
-            }
-            if result.tried:
-                values |= {"attempts": deliveries.c.attempts + 1, "tried": self._now()}
-            waits = result.state is DeliveryState.PENDING and self._first(tx, delivery.lane) == delivery.position
-            values["due"] = micros(result.retry_at) if waits and result.retry_at is not None else None
-            tx.execute(update(deliveries).where(_is(delivery.sink, delivery.position)).values(values))
-            self._promote(tx, delivery.lane)
+        self._database.run(lambda tx: self._settle(tx, owner, delivery, result))
 
     def forget(self, sink: str) -> None:
         with self._database.write() as tx:
@@ -159,6 +147,23 @@ class SqlDeliveries:
     def trimmed(self) -> int:
         with self._database.read() as tx:
             return tx.execute(select(courier.c.trimmed)).scalar_one()
+
+    def _settle(self, tx: Connection, owner: str, delivery: DeliveryRecord, result: Result) -> None:
+        _hold(tx, owner)
+        row = tx.execute(select(deliveries).where(_is(delivery.sink, delivery.position))).one_or_none()
+        if row is None or row.state != DeliveryState.PENDING or row.begun != micros(delivery.begun):
+            return  # Its webhook was deleted, or somebody made it begin again meanwhile.
+        values: dict[str, object] = {
+            "status_code": result.status_code,
+            "reason": result.reason,
+            "state": result.state,
+        }
+        if result.tried:
+            values |= {"attempts": deliveries.c.attempts + 1, "tried": self._now()}
+        waits = result.state is DeliveryState.PENDING and self._first(tx, delivery.lane) == delivery.position
+        values["due"] = micros(result.retry_at) if waits and result.retry_at is not None else None
+        tx.execute(update(deliveries).where(_is(delivery.sink, delivery.position)).values(values))
+        self._promote(tx, delivery.lane)
 
     def _insert(self, tx: Connection, event: EventRecord, draft: Draft, now: int) -> int:
         making = sqlite.insert if self._database.is_sqlite else postgresql.insert
