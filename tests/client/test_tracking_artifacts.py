@@ -13,6 +13,8 @@ import pytest
 import fivefold
 from fivefold.sdk import artifacts
 from fivefold.sdk.client import Client
+from fivefold.sdk.tracking import Tracking
+from tests.client.test_tracking_delivery import Restartable, service, tracking  # noqa: F401
 
 BIG = np.random.default_rng(3).bytes(12_000_000)
 
@@ -22,54 +24,45 @@ def run(client: Client) -> str:
     return client.tracking.create_run(client.tracking.experiments.create("artifacts").name).name
 
 
-def broken_after(client: Client, sent: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets the first upload break after so many bytes; returns the offsets at which uploads began."""
-
-    def until_some_is_kept(parent: str, file: Any) -> None:
-        deadline = time.monotonic() + 60
-        while not client.tracking.artifacts._received(parent, file) and time.monotonic() < deadline:
-            time.sleep(0.01)
-
+def kill_halfway(process: Restartable, client: Tracking, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Kills the service when it has kept some of the first upload; returns the offsets at which uploads began."""
     offsets: list[int] = []
     whole = artifacts._upload
 
-    def breaking(parent: str, file: Any, offset: int, progress: Any) -> Iterator[Any]:
+    def killing(parent: str, file: Any, offset: int, progress: Any) -> Iterator[Any]:
         offsets.append(offset)
         moved = 0
         for part in whole(parent, file, offset, progress):
             moved += len(part.data)
-            if len(offsets) == 1 and moved > sent:
-                until_some_is_kept(parent, file)
-                raise fivefold.Unavailable("the line is cut")
+            if len(offsets) == 1 and moved > 6_000_000:
+                while not client.artifacts._received(parent, file):
+                    time.sleep(0.01)
+                process.kill()
+                offsets.append(-1)
             yield part
 
-    monkeypatch.setattr(artifacts, "_upload", breaking)
+    monkeypatch.setattr(artifacts, "_upload", killing)
     return offsets
 
 
-def test_an_upload_that_breaks_off_goes_on_where_it_stopped(
-    client: Client, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_goes_on_where_it_stopped_when_the_service_was_killed(
+    service: Restartable,  # noqa: F811
+    tracking: Tracking,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    run = tracking.create_run(tracking.experiments.create("x").name).name
     (tmp_path / "big").write_bytes(BIG)
-    offsets = broken_after(client, 6_000_000, monkeypatch)
-    (stored,) = client.tracking.artifacts.put(run, tmp_path / "big")
-    assert (stored.path, stored.size_bytes) == ("big", len(BIG))
-    assert offsets[0] == 0 and 0 < min(offsets[1:])
-    assert client.tracking.artifacts.get(run, "big", tmp_path / "back").read_bytes() == BIG
-
-
-def test_an_upload_that_was_given_up_goes_on_when_it_is_asked_for_again(
-    client: Client, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "big").write_bytes(BIG)
-    offsets = broken_after(client, 6_000_000, monkeypatch)
+    offsets = kill_halfway(service, tracking, monkeypatch)
     monkeypatch.setattr(artifacts, "_ATTEMPTS", 1)
     with pytest.raises(fivefold.Unavailable):
-        client.tracking.artifacts.put(run, tmp_path / "big")
+        tracking.artifacts.put(run, tmp_path / "big")
+    service.start()
     monkeypatch.setattr(artifacts, "_ATTEMPTS", 5)
-    client.tracking.artifacts.put(run, tmp_path / "big")
-    assert min(offsets[1:]) > 0
-    assert client.tracking.artifacts.get(run, "big", tmp_path / "back").read_bytes() == BIG
+    (stored,) = tracking.artifacts.put(run, tmp_path / "big")
+    assert (stored.path, stored.size_bytes) == ("big", len(BIG))
+    assert offsets[:2] == [0, -1] and min(offsets[2:]) >= 4 * 1024 * 1024
+    assert tracking.artifacts.get(run, "big", tmp_path / "back").read_bytes() == BIG
 
 
 def test_progress_is_told_in_bytes_up_and_down(client: Client, run: str, tmp_path: Path) -> None:

@@ -89,16 +89,19 @@ class Artifacts:
         self._transport.call(self._stub.DeleteArtifact, request)
 
     def _send(self, parent: str, file: files.Outgoing, progress: Progress | None) -> Artifact:
-        offset = self._received(parent, file) if file.size_bytes >= _WORTH_ASKING else 0
-        breaks = 0
+        ask = file.size_bytes >= _WORTH_ASKING
+        reached = breaks = 0
         while True:
             try:
+                offset = self._received(parent, file) if ask else 0
+                ask = True
+                if offset > reached:
+                    reached, breaks = offset, 0
                 stored = Artifact.of(
                     self._transport.send(self._stub.UploadArtifact, _upload(parent, file, offset, progress))
                 )
             except (Unavailable, OutOfRange):
-                before, offset = offset, self._received(parent, file)
-                breaks = 1 if offset > before else breaks + 1
+                breaks += 1
                 if breaks == _ATTEMPTS:
                     raise
                 time.sleep(0.2 * 2**breaks)
@@ -112,8 +115,8 @@ class Artifacts:
         request = pb.GetUploadRequest(parent=parent, path=file.path, sha256=file.sha256)
         try:
             return self._transport.call(self._stub.GetUpload, request).received_bytes
-        except (Unavailable, Unimplemented):
-            return 0  # From the start, then; a service that is away says so at the next attempt.
+        except Unimplemented:
+            return 0  # An older service: from the start, then.
 
     def _fetch(self, parent: str, path: str, offset: int, progress: Progress | None = None) -> Iterator[Any]:
         request = pb.DownloadArtifactRequest(parent=parent, path=path, offset=offset)

@@ -13,7 +13,12 @@ from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.extras import need
 
 _EXAMPLE_ROWS = 5
-_FLAVORS = {"xgboost": "fivefold.models.xgboost", "lightgbm": "fivefold.models.lightgbm"}
+_FLAVORS = {  # by type; every other type is scikit-learn's or behaves as such
+    "xgboost.core.Booster": "fivefold.models.xgboost",
+    "xgboost.sklearn.XGBClassifier": "fivefold.models.xgboost",
+    "xgboost.sklearn.XGBRegressor": "fivefold.models.xgboost",
+    "lightgbm.basic.Booster": "fivefold.models.lightgbm",
+}
 
 
 @contextmanager
@@ -30,7 +35,8 @@ def packaged(model: Any, example: Any, outputs: Any, about: Mapping[str, Any]) -
     columns = signature.infer(frame)
     answered = tuple(outputs) if outputs is not None else _outputs(model, signature)
     described = signature.Signature(columns, answered, unnamed)
-    flavor = import_module(_FLAVORS.get(type(model).__module__.partition(".")[0], "fivefold.models.sklearn"))
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    flavor = import_module(_FLAVORS.get(kind, "fivefold.models.sklearn"))
     with tempfile.TemporaryDirectory(prefix="fivefold-model-") as scratch:
         folder = Path(scratch) / "model"
         flavor.save(model, folder, signature=described, input_example=frame, **about)
