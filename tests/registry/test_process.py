@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,7 @@ def test_help_lists_every_setting() -> None:
     ("arguments", "more", "line"),
     [
         (("--trackin", "x"), {}, "Did you mean --tracking?"),
+        (("--activity-key", "secret"), {}, "32 characters or more"),
         ((), {"FIVEFOLD_REGISTRY_STORE_URI": "x"}, "Did you mean FIVEFOLD_REGISTRY_STORE_URL?"),
         (("--copies", "16"), {}, "fewer than --threads"),
         (("--listen", "0.0.0.0:0"), {}, "authentication is off"),
@@ -164,6 +166,53 @@ def test_a_kill_in_the_middle_of_a_copy_leaves_no_pending_version(data: Path, fa
         again = process.registry.make(request_id="one")
         assert (again.version, again.status) == (1, pb.VERSION_STATUS_READY)
         assert process.registry.make().version == 2
+
+
+def test_on_a_full_disk_writes_are_refused_reads_go_on_and_space_heals_it(
+    tmp_path: Path, small_disk: Path, address: str
+) -> None:
+    with Process(small_disk / "data", "--tracking", address) as process:
+        registry = process.registry
+        registry.model()
+        version = registry.make().name
+        registry.comment(version, "before")
+        (small_disk / "filler").write_bytes(b"")
+        _fill(small_disk / "filler")
+        with refused("STORAGE_FULL") as refusal:
+            for number in range(2000):
+                registry.comment(version, f"{number} " + "x" * 200)
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with refused("STORAGE_FULL"):
+            registry.move(version, STAGING, comment="x" * 60_000)
+        assert registry.version(version).stage == pb.STAGE_NONE
+        assert registry.verify().valid
+        (small_disk / "filler").unlink()
+        registry.move(version, STAGING)
+        assert registry.verify().valid
+        assert registry.told(version)[-1] == "APPLIED_TRANSITION v1 NONE>STAGING"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
 
 
 def test_an_idle_registry_is_small(data: Path) -> None:
