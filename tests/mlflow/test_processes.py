@@ -85,6 +85,8 @@ with mlflow.start_run(run_name="parent") as run:
             try:
                 child(place)
                 code = 0
+            except Exception as error:
+                print(error, file=sys.stderr)
             finally:
                 os._exit(code)
         assert os.waitpid(pid, 0)[1] == 0
@@ -112,6 +114,18 @@ def test_children_of_a_process_that_logs_can_log(
     experiment = run.info.experiment_id
     names = [each.info.run_name for each in store.search_runs([experiment], "", ViewType.ALL)]
     assert sorted(names) == ["child0", "child1", "child2", "child3", "child4", "parent"]
+
+
+@pytest.mark.timeout(120)
+def test_a_child_that_would_hang_says_why(addresses: dict[str, str], name: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environ = os.environ | addresses | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+    done = subprocess.run(
+        [sys.executable, str(script), URI, name], env=environ, capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "set GRPC_ENABLE_FORK_SUPPORT=1 before Python starts" in done.stderr
 
 
 @pytest.fixture

@@ -6,14 +6,17 @@ MLflow keeps a store as long as the process lives, and expects to use it in chil
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mlflow.protos import databricks_pb2 as codes
+
 from fivefold.sdk.client import access_from
 from fivefold.sdk.errors import FivefoldError
 from fivefold.sdk.transport import Transport, request_id
-from fivefold_mlflow.failures import translated
+from fivefold_mlflow.failures import Failure, translated
 
 _ACCESS = ("FIVEFOLD_TOKEN", "FIVEFOLD_TOKEN_FILE", "FIVEFOLD_TLS_CA", "FIVEFOLD_TLS_CERT", "FIVEFOLD_TLS_KEY")
 _TIMEOUT_SECONDS = 30.0  # of a call; streams of data get twenty times that
@@ -66,6 +69,8 @@ class Connection:
         if wanted == self._made_for and self._transport is not None:
             return self._transport
         with self._lock:
+            if self._made_for and self._made_for[0] != wanted[0]:
+                _check_fork()
             if wanted != self._made_for:
                 # What a parent process made must not be closed here, and other threads may still use the one before.
                 service, address, _ = self._made_of
@@ -85,6 +90,18 @@ def connection(service: str, address: str, stub: Callable[[Any], Any]) -> Connec
         if (service, address) not in _connections:
             _connections[service, address] = Connection(service, address, stub)
         return _connections[service, address]
+
+
+def _check_fork() -> None:
+    """Raises Failure in a child where a call would hang, instead of hanging."""
+    core = sys.modules.get("grpc._cython.cygrpc")  # which has no public name
+    enabled = getattr(core, "is_fork_support_enabled", None)
+    if enabled is not None and not enabled():
+        raise Failure(
+            "this process was forked from one that has called Fivefold, and gRPC was not told to expect that: set "
+            "GRPC_ENABLE_FORK_SUPPORT=1 before Python starts, import mlflow before grpc, or start processes by spawn",
+            codes.INVALID_STATE,
+        )
 
 
 def _after_fork() -> None:
