@@ -13,7 +13,7 @@ import grpc
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold_runtime.errors import FivefoldError, OutOfRange
-from fivefold_runtime.objects import DigestMismatch, Objects
+from fivefold_runtime.objects import DigestMismatch, ObjectMissing, Objects
 from fivefold_tracking import names, paths
 from fivefold_tracking.sequence import StreamOrder
 from fivefold_tracking.store.artifact_protocol import ArtifactStore, UploadStore
@@ -96,7 +96,10 @@ class Receiver:
         content = paths.content_key(key.sha256)
 
         def is_stored() -> bool:
-            return self._objects.exists(content) and self._objects.size(content) == size
+            try:
+                return self._objects.size(content) == size
+            except ObjectMissing:
+                return False
 
         if is_stored():  # Under this key nothing else can be, unless a disk lost its end.
             check_digest(arriving.bytes(), key.sha256)
