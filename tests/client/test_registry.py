@@ -380,6 +380,37 @@ def test_a_request_is_named_short_in_full_or_by_its_version(registry: Registry, 
     assert names.short(first.name) in several.value.hint and names.short(second.name) in several.value.hint
 
 
+def test_a_move_that_the_rules_forbid_is_told_what_would_help(registry: Registry, make: Make, model: str) -> None:
+    one, two = make(), make()
+    registry.set_policy(model, one_production=True)
+    registry.transition(one, "Production")
+    with pytest.raises(fivefold.FailedPrecondition, match="allows one") as taken:
+        registry.transition(two, "Production")
+    assert taken.value.hint == "archive_existing=True (--archive-existing) makes room"
+    with pytest.raises(fivefold.FailedPrecondition) as there:
+        registry.transition(one, "Production")
+    assert there.value.hint.startswith("it is there already")
+    registry.set_policy(model, stepwise=True)
+    with pytest.raises(fivefold.FailedPrecondition, match="allowed: Staging, Archived") as forbidden:
+        registry.transition(two, "Production")
+    assert forbidden.value.hint == f"see the model's rules with `fivefold models show {model}`"
+
+
+def test_a_logged_model_becomes_a_version_in_fivefold_s_name_and_in_mlflow_s(
+    registry: Registry, client: Client, model: str, tmp_path: Path
+) -> None:
+    home = client.tracking.create_experiment(model).name
+    logged = client.tracking.models.create(home)
+    (tmp_path / "model.txt").write_text("a model")
+    client.tracking.artifacts.put(logged.name, tmp_path / "model.txt")
+    client.tracking.models.finalize(logged.name)
+    registry.create_model(model)
+    for source in (f"{logged.name}/artifacts", f"models:/{logged.name.removeprefix('logged_models/')}"):
+        made = registry.create_version(model, source)
+        assert (made.status, made.lineage.logged_model) == ("READY", logged.name)
+        assert [file.path for file in made.files] == ["model.txt"]
+
+
 def test_a_rollback_without_an_earlier_version_says_where_to_look(registry: Registry, model: str) -> None:
     registry.create_model(model)
     with pytest.raises(fivefold.FailedPrecondition) as caught:

@@ -95,10 +95,11 @@ class RegistryCalls:
 
 
 @contextmanager
-def hinting(**by_reason: str) -> Iterator[None]:
-    """Gives errors of these reasons the hint that fits the call at hand."""
+def hinting(**by_reason: str | Callable[[FivefoldError], str]) -> Iterator[None]:
+    """Gives errors of these reasons the hint that fits the call at hand; a function is asked with the error."""
     try:
         yield
     except FivefoldError as error:
-        error.hint = by_reason.get(error.reason, error.hint)
+        hint = by_reason.get(error.reason, error.hint)
+        error.hint = hint if isinstance(hint, str) else hint(error)
         raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from shlex import quote
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import names
-from fivefold.sdk.errors import FailedPrecondition
+from fivefold.sdk.errors import FailedPrecondition, FivefoldError
 from fivefold.sdk.records import Listing, listing
 from fivefold.sdk.registrycalls import RegistryCalls, hinting
 from fivefold.sdk.registryrecords import Approval, StageTenure, Transition, TransitionRequest
@@ -139,9 +140,17 @@ class Stages(RegistryCalls):
         return waiting[0].name
 
 
-def _rules_hint(name: str) -> str:
+def _rules_hint(name: str) -> Callable[[FivefoldError], str]:
     model = quote(name.split("/")[1])
-    return f"see the model's rules with `fivefold models show {model}`; archive_existing=True (--archive-existing) makes room"
+
+    def hint(error: FivefoldError) -> str:
+        if "taken_by" in error.facts:
+            return "archive_existing=True (--archive-existing) makes room"
+        if error.facts.get("current") == error.facts.get("target"):
+            return f"it is there already; see what else is with `fivefold models versions {model}`"
+        return f"see the model's rules with `fivefold models show {model}`"
+
+    return hint
 
 
 def _settled(name: str) -> dict[str, str]:
