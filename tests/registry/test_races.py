@@ -109,6 +109,37 @@ def test_one_request_id_sent_ten_times_at_once_has_one_effect(on_both: Registry)
     assert len(on_both.told("models/churn")) == 3
 
 
+@pytest.mark.parametrize("wanted", ["first", "second", "third"])
+def test_of_all_who_want_a_name_one_gets_it(on_both: Registry, wanted: str) -> None:
+    names = [f"m{number}" for number in range(7)]
+    for name in names:
+        on_both.model(name)
+    renames = [lambda name=name: on_both.rename(name, wanted) for name in names]
+    ended = at_once([*renames, lambda: on_both.model(wanted)])
+    assert Counter(ended) == {"": 1, "RESOURCE_EXISTS": 7}
+
+
+def test_an_alias_that_many_set_at_once_means_what_the_last_event_says(on_both: Registry) -> None:
+    on_both.model()
+    for _ in range(4):
+        on_both.make()
+    at_once([lambda number=number: on_both.alias("champion", number) for number in (1, 2, 3, 4) * 2])
+    with on_both.watch(only_new=True) as latest, on_both.watch() as watch:
+        last = [event for event in watch.until(latest.position) if event.subject == "champion"][-1]
+    assert on_both.version("models/churn/aliases/champion").name == last.model_version
+
+
+def test_a_version_that_is_deleted_while_it_moves_is_gone_or_in_use(on_both: Registry) -> None:
+    on_both.model()
+    for _ in range(8):
+        name = on_both.make().name
+        moved, deleted = at_once(
+            [lambda name=name: on_both.move(name, STAGING), lambda name=name: on_both.delete_version(name)]
+        )
+        assert (moved, deleted) in {("", "VERSION_IN_USE"), ("RESOURCE_NOT_FOUND", "")}
+    assert on_both.verify().valid
+
+
 def test_sequences_of_a_model_count_all_its_activities(on_both: Registry) -> None:
     on_both.model()
     names = [on_both.make().name for _ in range(4)]

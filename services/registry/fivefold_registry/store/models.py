@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from fivefold_registry.lifecycle import ACTIVE, Policy, Stage, StageNotAllowed, VersionInUse
 from fivefold_registry.names import MODELS, ModelName, owner_of
@@ -113,14 +114,18 @@ class SqlModels:
         with changing(self._database, self._ledger, name, user) as under:
             check_etag(etag, model_etag(under.row), name)
             _check_unused(under, name)
-            taken = under.tx.execute(select(models.c.id).where(models.c.name == new.model)).first()
-            # A name that is taken meanwhile breaks the unique index, which the adapter repeats and so finds it here.
-            if taken is not None:
+            if new == name:
                 raise AlreadyExists(f"{new} exists already", name=new)
             under.event(EventType.REGISTERED_MODEL_RENAMED, renamed=new.model)
-            under.tx.execute(
-                update(models).where(models.c.id == under.row.id).values(name=new.model, revision=models.c.revision + 1)
-            )
+            try:
+                with under.tx.begin_nested():
+                    under.tx.execute(
+                        update(models)
+                        .where(models.c.id == under.row.id)
+                        .values(name=new.model, revision=models.c.revision + 1)
+                    )
+            except IntegrityError:
+                raise AlreadyExists(f"{new} exists already", name=new) from None
             held = grants.of(under.tx, str(name), for_update=True)
             grants.forget(under.tx, str(name))
             grants.replace(under.tx, str(new), held)
