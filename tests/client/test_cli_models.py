@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,22 @@ def test_long_wide_and_hostile_texts_leave_a_table_in_its_lines(run: Run) -> Non
     place = head.index("DESCRIPTION")
     assert next(row for row in rows if "客" in row)[place - 4 :] == "预测"  # four wide characters stand before it
     assert "\x1b" not in run("show", "cli-wide-" + "x" * 120).out
+
+
+def test_a_narrow_terminal_folds_long_names_and_leaves_out_columns_without_a_value(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "cli-narrow-" + "abc" * 20
+    assert run("create", name, "--description", "[bold]not markup[/bold]").code == 0
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = run("search", f"name = '{name}'").out
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 60
+    assert lines[0].split() == ["NAME", "UPDATE", "TIME", "DESCRIPTION"]
+    place = lines[0].index("UPDATE")
+    assert "".join(line[:place].strip() for line in lines[1:]) == name
+    assert "[bold]" in shown
 
 
 def test_a_version_is_promoted_and_others_in_production_are_named(run: Run, package: str) -> None:
