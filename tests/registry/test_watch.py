@@ -180,3 +180,38 @@ def test_the_feed_gives_every_event_once_whatever_is_still_in_memory(database: D
             seen += [event.position for event in found]
             position = seen[-1]
         assert seen == list(range(start + 1, 39))
+
+
+def test_who_watches_either_name_hears_that_a_model_was_renamed(on_both: Registry) -> None:
+    on_both.model()
+    with (
+        on_both.watch(models=["models/churn"], only_new=True) as old,
+        on_both.watch(models=["models/attrition"], only_new=True) as new,
+    ):
+        on_both.rename("churn", "attrition")
+        version = on_both.make("attrition").name
+        (heard,) = old.take(1)
+        assert (heard.model, heard.old_model) == ("models/attrition", "models/churn")
+        assert new.take(2)[0] == heard
+    with on_both.watch() as everything:
+        assert [event.model_version for event in everything.take(3)] == ["", "", version]
+
+
+def test_events_tell_which_tag_and_which_alias(on_both: Registry) -> None:
+    on_both.model()
+    version = on_both.make().name
+    with on_both.watch(only_new=True) as watch:
+        asked = pb.ModelVersion(name=version, tags={"b": "1", "a": "2"})
+        on_both.stub.UpdateModelVersion(pb.UpdateModelVersionRequest(model_version=asked))
+        on_both.alias("champion", 1)
+        on_both.unalias("champion")
+        on_both.delete_version(version)
+        told = [(pb.EventType.Name(event.type)[11:], event.subject) for event in watch.take(6)]
+    assert told == [
+        ("MODEL_VERSION_UPDATED", ""),
+        ("MODEL_VERSION_TAG_SET", "a"),
+        ("MODEL_VERSION_TAG_SET", "b"),
+        ("MODEL_ALIAS_SET", "champion"),
+        ("MODEL_ALIAS_DELETED", "champion"),
+        ("MODEL_VERSION_DELETED", ""),
+    ]
