@@ -66,10 +66,20 @@ class NotFinite(InvalidArgument):
 
 def validate(message: Message) -> None:
     """Raises the InvalidArgument of the first field at fault: its path, what came, what was expected."""
-    for check in _checks(message.DESCRIPTOR):
-        check(message, "", 0)
+    try:
+        _descend(message, message.DESCRIPTOR, _NO_PATH, 0)
+    except InvalidArgument:
+        _descend(message, message.DESCRIPTOR, "", 0)
+        raise
 
 
+class _NoPath(str):
+    """Stands for the paths that a first pass does without: they cost more than the checks, and only errors have them."""
+
+    __slots__ = ()
+
+
+_NO_PATH = _NoPath()
 _compiled: dict[Any, list[Check]] = {}
 
 
@@ -130,7 +140,7 @@ def _message(field: Field) -> Check:
 
     def check(message: Any, path: str, depth: int) -> None:
         if message.HasField(name):
-            _descend(getattr(message, name), inner, f"{path}{name}.", depth + 1)
+            _descend(getattr(message, name), inner, path if path is _NO_PATH else f"{path}{name}.", depth + 1)
 
     return check
 
@@ -140,7 +150,7 @@ def _messages(field: Field) -> Check:
 
     def check(message: Any, path: str, depth: int) -> None:
         for index, value in enumerate(getattr(message, name)):
-            _descend(value, inner, f"{path}{name}[{index}].", depth + 1)
+            _descend(value, inner, path if path is _NO_PATH else f"{path}{name}[{index}].", depth + 1)
 
     return check
 
@@ -186,11 +196,16 @@ def _map(field: Field, limits: Any) -> list[Check]:
 def _single(field: Field, one: ValueCheck) -> Check:
     name, optional = field.name, field.has_presence
 
+    def text(message: Any, path: str, depth: int) -> None:
+        value = getattr(message, name)
+        if value:  # An empty text breaks no limit; whether it may be empty is REQUIRED's business.
+            one(value, path + name, "")
+
     def check(message: Any, path: str, depth: int) -> None:
         if not optional or message.HasField(name):
             one(getattr(message, name), path + name, "")
 
-    return check
+    return text if field.cpp_type == FieldDescriptor.CPPTYPE_STRING else check
 
 
 def _each(name: str, one: ValueCheck) -> Check:
