@@ -58,6 +58,11 @@ def test_threads_that_start_at_once_make_one_default_experiment(environment: Non
 def test_stores_are_pickled_with_the_client(store: TrackingStore, models: RegistryStore, name: str) -> None:
     experiment = store.create_experiment(name)
     assert pickle.loads(pickle.dumps(store)).get_experiment(experiment).name == name
+    run = store.create_run(experiment, "ada", 1, [RunTag("t", "1")], "named")
+    store.log_metric(run.info.run_id, Metric("m", 1.0, 1, 0))
+    run = store.get_run(run.info.run_id)
+    copy = pickle.loads(pickle.dumps(run))
+    assert copy.to_dictionary() == run.to_dictionary() == type(run).from_proto(run.to_proto()).to_dictionary()
     models.create_registered_model(name)
     assert pickle.loads(pickle.dumps(models)).get_registered_model(name).name == name
 

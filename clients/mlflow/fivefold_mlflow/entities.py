@@ -6,6 +6,7 @@ Times are milliseconds in MLflow.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -90,20 +91,26 @@ def experiment_of(message: pb.Experiment, number: str, location: str) -> Experim
 
 
 class RunData(MlflowRunData):
-    """What a run logged. The list of its metrics' points is made when someone wants to send it on."""
+    """What a run logged, taken from the message when someone looks at it."""
 
     def __init__(self, message: pb.Run) -> None:
-        self._latest = message.metrics
-        self._points: list[Metric] | None = None
-        self._metrics = {metric.key: metric.value for metric in message.metrics}
-        self._params = dict(message.params)
-        self._tags = tags_of(message)
+        self._message = message
 
-    @property
+    @cached_property
+    def _metrics(self) -> dict[str, float]:  # type: ignore[override]
+        return {metric.key: metric.value for metric in self._message.metrics}
+
+    @cached_property
+    def _params(self) -> dict[str, str]:  # type: ignore[override]
+        return dict(self._message.params)
+
+    @cached_property
+    def _tags(self) -> dict[str, str]:  # type: ignore[override]
+        return tags_of(self._message)
+
+    @cached_property
     def _metric_objs(self) -> list[Metric]:  # type: ignore[override]
-        if self._points is None:
-            self._points = [metric_of(metric) for metric in self._latest]
-        return self._points
+        return [metric_of(metric) for metric in self._message.metrics]
 
     @classmethod
     def _properties(cls) -> list[str]:
@@ -124,7 +131,7 @@ def run_of(message: pb.Run, experiment: str, artifact_uri: str) -> Run:
         run_name=message.display_name,
     )
     inputs = RunInputs(
-        [dataset_input_of(used) for used in message.inputs],
+        list(map(dataset_input_of, message.inputs)),
         [LoggedModelInput(last(name)) for name in message.model_inputs],
     )
     outputs = RunOutputs([LoggedModelOutput(last(made.logged_model), made.step) for made in message.outputs])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from mlflow.entities import Metric
 from mlflow.entities.metric import MetricWithRunId
 from mlflow.store.entities.paged_list import PagedList
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_mlflow.base import about_run, run_name
+from fivefold_mlflow.base import about_run, no_collection, run_name
 from fivefold_mlflow.failures import Failure, invalid
 from fivefold_mlflow.runs import Runs
 
@@ -122,21 +120,8 @@ class Histories(Runs):
 
 
 def _add(points: list[Metric], key: str, series: pb.MetricSeries) -> None:
-    with _no_collection(len(series.values)):
+    with no_collection(len(series.values)):
         points += [
             Metric(key, value, time // 1000, step)
             for value, time, step in zip(series.values, series.times_us, series.steps, strict=True)
         ]
-
-
-@contextmanager
-def _no_collection(count: int) -> Iterator[None]:
-    """Keeps the garbage collector from walking a growing list of points, which takes most of the time; none is garbage."""
-    pause = count > 1000 and gc.isenabled()
-    if pause:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if pause:
-            gc.enable()

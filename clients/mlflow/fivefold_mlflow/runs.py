@@ -13,7 +13,7 @@ from mlflow.utils.search_utils import SearchUtils
 from mlflow.utils.validation import _parse_experiment_id, _validate_tag
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_mlflow.base import Base, about_run, check_max_results, filled, run_name
+from fivefold_mlflow.base import Base, about_run, check_max_results, filled, no_collection, run_name
 from fivefold_mlflow.entities import run_of, stamp_of, status_to_wire
 from fivefold_mlflow.experiments import VIEWS
 from fivefold_mlflow.failures import Failure, invalid
@@ -113,9 +113,9 @@ class Runs(Base):
         with as_mlflow_says(SearchUtils.parse_search_filter, filter_string):
             found, token = filled(self._search, request, "runs", max_results)
         shown = {name: self._shown(name) for name in {run.experiment for run in found}}
-        return [
-            run_of(run, shown[run.experiment], self._run_files(run.experiment, run.name[5:])) for run in found
-        ], token
+        with no_collection(len(found)):
+            runs = [run_of(run, shown[run.experiment], self._run_files(run.experiment, run.name[5:])) for run in found]
+        return runs, token
 
     def _search_datasets(self, experiment_ids: Iterable[str]) -> list[_DatasetSummary]:
         """Returns what MLflow's own pages show of datasets."""
