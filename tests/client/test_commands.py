@@ -102,7 +102,7 @@ def test_artifacts_are_put_listed_and_fetched(fivefold: Run, client, tmp_path: P
     assert fivefold("artifacts", "get", run.name, "docs", str(tmp_path / "back")).code == 0
     assert (tmp_path / "back" / "notes.txt").read_text() == "notes"
     listed = fivefold("runs", "list", "cli artifacts")
-    assert listed.out.splitlines()[0].split()[-1] == "AUC"
+    assert listed.out.splitlines()[0].split()[-1] == "auc"
     assert "FINISHED" in listed.out
 
 

@@ -22,6 +22,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+class Verbatim(str):
+    """A column that is headed as it is, since its name is somebody's own, such as a metric's key."""
+
+
 def formats(*more: str) -> Callable[[F], F]:
     """Adds -o/--output: table, which is the default, and those named."""
     choices = click.Choice(["table", *more])
@@ -92,7 +96,7 @@ def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
         # A terminal is narrow: a column without a value would only take room from the others.
         used = [place for place in range(len(names)) if any(cells[place] for cells in body)]
         for place in used:
-            table.add_column(names[place].replace("_", " ").upper(), overflow="fold")
+            table.add_column(_head(names[place]).replace("[", "\\["), overflow="fold")
         for cells in body:
             table.add_row(*(cells[place].replace("[", "\\[") for place in used))
         Console().print(table)
@@ -101,9 +105,13 @@ def _table(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
         print(line)
 
 
+def _head(name: str) -> str:
+    return str(name) if isinstance(name, Verbatim) else name.replace("_", " ").upper()
+
+
 def _aligned(names: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """Returns the lines of a plain table with a header."""
-    lines = [[name.replace("_", " ").upper() for name in names], *body]
+    lines = [[_head(name) for name in names], *body]
     widths = [max(width(cells[place]) for cells in lines) for place in range(len(names))]
     return [
         "  ".join(cell + " " * (room - width(cell)) for cell, room in zip(cells, widths, strict=True)).rstrip()

@@ -41,8 +41,11 @@ def gc(experiment: str, older_than: str, yes: bool) -> None:
         home = connected.tracking.experiments.find(experiment)
         if not yes:
             deleted = connected.tracking.search(home.name, view="deleted", limit=1).total
-            age = f", those deleted more than {older_than} ago," if older_than else ""
-            click.confirm(f"Of {deleted} deleted runs{age} nothing can be brought back. Go on?", abort=True, err=True)
+            which = (
+                f"those of {deleted} deleted runs that were deleted over {older_than} ago" if older_than else deleted
+            )
+            noun = "" if older_than else " deleted runs"
+            click.confirm(f"Remove {which}{noun} of {home.display_name!r} for good?", abort=True, err=True)
         runs, models = connected.tracking.purge_runs(home.name, deleted_before=before)
     click.echo(f"{runs} runs and {models} logged models are gone")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from fivefold.cli.arguments import limit
 from fivefold.cli.output import formats, listed, show, shown, text
 from fivefold.cli.rundeletion import DELETION
-from fivefold.cli.runrows import columns_of, heads, row_of
+from fivefold.cli.runrows import card_of, columns_of, fitting, heads, row_of, sides
 from fivefold.cli.session import client
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def search(
 def show_(run: str, output: str) -> None:
     """Shows one run with its params, tags, latest metrics and datasets."""
     with client() as connected:
-        show(connected.tracking.get_run(run).to_dict(), output)
+        found = connected.tracking.get_run(run).to_dict()
+    show(card_of(found) if output == "table" else found, output)
 
 
 @runs.command()
@@ -91,10 +93,10 @@ def compare(run: tuple[str, ...], show_equal: bool, output: str) -> None:
         found = connected.tracking.compare(run, show_equal=show_equal)
     if output in ("json", "yaml"):
         return show([row.to_dict() for row in found], output)
-    rows = [
-        {"what": row.kind.lower(), "key": row.key, **dict(zip(found.labels, row.values, strict=True))} for row in found
-    ]
-    show(rows, output, empty=f"{len(run)} runs that do not differ; see all values with: fivefold runs compare --all …")
+    names = sides(found.runs, found.names)
+    rows = [{"what": row.kind.lower(), "key": row.key, **dict(zip(names, row.values, strict=True))} for row in found]
+    empty = "the runs do not differ; see all values with: fivefold runs compare --all RUN …"
+    show(rows, output, ("what", "key", *names), empty=empty)
 
 
 @runs.command()
@@ -143,7 +145,7 @@ def export(
         )
         write = {"parquet": found.to_parquet, "csv": found.to_csv, "arrow": found.to_ipc}
         write[kind or _kind_of(file)](file)
-    click.echo(f"{file}: {len(found)} runs")
+    click.echo(f"{file}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
 
 
 for _command in DELETION:
@@ -175,7 +177,10 @@ def _print_runs(
         empty = f"no run fits; see all with: fivefold runs list {experiments[0]!r}"
     else:
         empty = "no run yet; log one with: with client.tracking.run('EXPERIMENT') as run: …"
-    show(flat, output, list(names.values()), empty=empty)
+    shown_columns = list(names.values())
+    if output == "table" and not columns and sys.stdout.isatty():
+        shown_columns = fitting(flat, shown_columns, get_terminal_size().columns)
+    show(flat, output, shown_columns, empty=empty)
     if output == "table" and len(rows) < found.total:
         click.echo(f"{len(rows)} of {found.total} runs; --limit 0 shows all, --filter fewer", err=True)
 
