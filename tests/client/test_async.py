@@ -102,6 +102,7 @@ def test_a_cancelled_task_closes_its_stream_at_the_service(connected: Connected)
 
         task = asyncio.create_task(forever())
         await reading.wait()
+        await asyncio.sleep(0.3)  # the stream's thread waits for the next event now
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
