@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fivefold_runtime import calls
 from fivefold_tracking.store.protocol import MetricStore
@@ -27,10 +27,10 @@ class Room:
         self._left = most
         self._changed = threading.Condition()
 
-    def take(self, points: int, seconds: float, *, at_once: bool = False) -> bool:
-        """Waits for room, or takes it `at_once` whether or not it is there; says whether it has been taken."""
+    def take(self, points: int, seconds: float, must: Callable[[], bool]) -> bool:
+        """Waits until there is room, or who asks `must` have it all the same; says whether it has been taken."""
         with self._changed:
-            if not at_once and not self._changed.wait_for(lambda: self._left >= points, seconds):
+            if not self._changed.wait_for(lambda: self._left >= points or must(), seconds):
                 return False
             self._left -= points
             return True
@@ -94,7 +94,7 @@ class Inbox:
 
     def _put(self, part: Part) -> bool:
         # A stream that holds nothing always gets room for a message: those that never end cannot stop the others.
-        while not self._room.take(part.size, _WAIT, at_once=not self._waiting and not self._taken):
+        while not self._room.take(part.size, _WAIT, must=lambda: not self._waiting and not self._taken):
             if self._closed:
                 return False
         with self._changed:
@@ -107,8 +107,8 @@ class Inbox:
             return True
 
     def _release(self) -> None:
-        self._room.give(self._taken)
-        self._taken = 0
+        done, self._taken = self._taken, 0
+        self._room.give(done)
 
 
 def receive(store: MetricStore, room: Room, parts: Iterator[Part], run: str, stream: str) -> Iterator[int]:
