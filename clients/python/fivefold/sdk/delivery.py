@@ -28,7 +28,8 @@ from fivefold.sdk.errors import (
     Unavailable,
     Unimplemented,
 )
-from fivefold.sdk.metricbuffer import Column, MetricBuffer
+from fivefold.sdk.metricbuffer import MetricBuffer
+from fivefold.sdk.parcels import Parcel, Parcels
 from fivefold.sdk.transport import Transport, request_id
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub
@@ -47,23 +48,6 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _HOPELESS = frozenset({"RUN_DELETED", "RUN_ENDED", "RESOURCE_NOT_FOUND", "PERMISSION_DENIED"})
 
 _ALL: weakref.WeakSet[Delivery] = weakref.WeakSet()
-
-
-@dataclass(slots=True)
-class _Parcel:
-    sequence: int
-    series: dict[str, Column]
-
-    @property
-    def points(self) -> int:
-        return sum(len(column.values) for column in self.series.values())
-
-    def message(self) -> pb.LogMetricsRequest:
-        series = [
-            pb.MetricSeries(key=key, values=column.values, steps=column.steps, times_us=column.times_us)
-            for key, column in self.series.items()
-        ]
-        return pb.LogMetricsRequest(points=pb.LogMetricsRequest.Points(sequence=self.sequence, series=series))
 
 
 @dataclass(slots=True)
@@ -91,10 +75,9 @@ class Delivery:
     def _begin(self) -> None:
         """Starts with nothing; in the child of a fork too, where locks and threads of the parent mean nothing."""
         self._changed = threading.Condition()
-        self._parcels: deque[_Parcel] = deque()  # of the stream, not acknowledged, in its order
+        self._parcels = Parcels()
         self._batches: deque[pb.LogBatchRequest] = deque()
         self._stream = uuid.uuid4().hex
-        self._next = 1
         self._thread: threading.Thread | None = None
         self._hurries = 0
         self._over = False
@@ -194,7 +177,7 @@ class Delivery:
         )
 
     def _waiting(self) -> int:
-        return self._buffer.points + sum(parcel.points for parcel in self._parcels) + len(self._batches)
+        return self._buffer.points + self._parcels.points + len(self._batches)
 
     def _wake(self) -> None:
         if self._thread is None:
@@ -256,19 +239,17 @@ class Delivery:
     def _part_or_refuse(self, error: FivefoldError) -> None:
         """Finds what the service does not take: the first parcel, as they went one at a time; of its metrics, each."""
         with self._changed:
-            first = self._parcels.popleft()
-            if len(first.series) > 1:
-                self._parcels.extendleft(_Parcel(0, {key: first.series[key]}) for key in reversed(first.series))
+            refused = self._parcels.refuse_first()
+            if refused is None:
                 return
-            self.refused += first.points
+            self.refused += refused.points
             self._changed.notify_all()
-        self._warn("refused", "%s: the service does not take %s: %s", self._run, *first.series, error.message)
+        self._warn("refused", "%s: the service does not take %s: %s", self._run, *refused.series, error.message)
 
     def _give_up(self, why: str) -> None:
         with self._changed:
-            lost = self._buffer.clear() + sum(parcel.points for parcel in self._parcels)
+            lost = self._buffer.clear() + self._parcels.clear()
             lost += sum(len(batch.metrics) for batch in self._batches)
-            self._parcels.clear()
             self._batches.clear()
             self.refused += lost
             self._hopeless = why
@@ -295,13 +276,9 @@ class Delivery:
 
     def _acknowledged(self, session: _Session, number: int) -> None:
         with self._changed:
-            while self._parcels and 0 < self._parcels[0].sequence <= number:
-                self._parcels.popleft()
+            self._parcels.acknowledge(number)
             if session.sent is None:
-                # What is left was not written, so it follows on what was, whatever its numbers were before.
-                for place, parcel in enumerate(self._parcels, number + 1):
-                    parcel.sequence = place
-                self._next = number + 1 + len(self._parcels)
+                self._parcels.follow(number)
                 session.sent = number
             if not self._parcels:
                 self._careful = False
@@ -313,7 +290,7 @@ class Delivery:
         while (parcel := self._following(session)) is not None:
             yield parcel.message()
 
-    def _following(self, session: _Session) -> _Parcel | None:
+    def _following(self, session: _Session) -> Parcel | None:
         """Waits for the next parcel to send; None when the session is over, nothing came for a while, or a
         single call is to be made."""
         with self._changed:
@@ -324,22 +301,20 @@ class Delivery:
             )
             if session.over or self._over or self._batches or session.sent is None or not self._sendable(session):
                 return None
-            parcel = next((each for each in self._parcels if each.sequence > session.sent), None)
+            parcel = self._parcels.after(session.sent)
             if parcel is None:
                 if self._buffer.points < _PARCEL_POINTS:
                     self._changed.wait_for(lambda: session.over or self._over or self._hurries, _LINGER_SECONDS)
-                parcel = _Parcel(self._next, self._buffer.take(_PARCEL_POINTS, _PARCEL_METRICS))
-                self._next += 1
-                self._parcels.append(parcel)
+                parcel = self._parcels.add(self._buffer.take(_PARCEL_POINTS, _PARCEL_METRICS))
             session.sent = parcel.sequence
             return parcel
 
     def _sendable(self, session: _Session) -> bool:
         if session.sent is None:
             return False
-        unsent = max(self._parcels[-1].sequence - session.sent, 0) if self._parcels else 0
-        room = len(self._parcels) - unsent < (1 if self._careful else _UNDER_WAY)
-        return room and bool(unsent or self._buffer.points)
+        if self._parcels.under_way(session.sent) >= (1 if self._careful else _UNDER_WAY):
+            return False
+        return bool(self._buffer.points) or self._parcels.after(session.sent) is not None
 
     # By single calls.
 

@@ -25,6 +25,9 @@ BY_REASON = {
     "ARROW_INVALID": "send one Arrow IPC stream; the SDK makes it from a pandas, polars or pyarrow frame",
     "PARAM_CHANGED": "params are written once: log the new value under another key, or as a tag or a metric",
     "RUN_DELETED": "restore the run first, or log to another one",
+    "RUN_ENDED": "log to an ended run by client.tracking.log(run, …, allow_ended=True)",
+    "NOT_DELETED": "delete it first; only what is deleted can be removed for good",
+    "LOGGED_MODEL_DELETED": "log the model again, or use another one",
     "EXPERIMENT_DELETED": "restore the experiment first, or use another one",
     "SCHEMA_MISMATCH": "compare the columns with `fivefold tables describe TABLE`",
     "KEY_NULL": "drop the rows whose key or time is missing, or fill them",
@@ -40,6 +43,8 @@ BY_REASON = {
     "VERSION_IN_USE": "move the version to Archived first",
     "NOTHING_TO_ROLL_BACK": "no other version was in Production before; see `fivefold models history MODEL`",
     "OWN_REQUEST": "the model's policy wants another person to approve it",
+    "ADDRESS_REFUSED": "use https and a public address; the operator may allow others with --webhook-allow",
+    "WEBHOOK_DISABLED": "turn it on first: `fivefold webhooks update WEBHOOK --status active`",
     "TARGET_INVALID": "see the columns with `fivefold training-sets show TRAINING_SET`",
     "DATA_INVALID": "use a training set with more rows or other columns",
     "JOB_ENDED": "see its result with `fivefold automl show JOB`",
@@ -67,6 +72,8 @@ BY_NAME = {
     r"models/([^/]+)/aliases/[^/]+": "see those that there are with `fivefold models alias {0}`",
     r"models/([^/]+/)versions/([0-9]+)/requests/[0-9]+": "see them with `fivefold models requests {0}{1} --all`",
     r"models/([^/]+/)versions/([0-9]+)/comments/[0-9]+": "see them with `fivefold models comments {0}{1}`",
+    r"webhooks/([^/]+)": "see those that you manage with `fivefold webhooks list`",
+    r"webhooks/([^/]+)/deliveries/[0-9]+": "see those that are kept with `fivefold webhooks deliveries {0}`",
 }
 
 
