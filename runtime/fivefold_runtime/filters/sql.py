@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, collate, literal, not_, or_
+from sqlalchemy import BigInteger, ColumnElement, Double, and_, collate, literal, not_, or_
 
 from fivefold_runtime.filters.tree import And, Comparison, Filter, Operator, Or, Presence, Value
 
@@ -34,7 +34,7 @@ def text(column: ColumnElement[Any], comparison: Comparison, *, sqlite: bool) ->
 
 def number(column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
     """Returns the condition that a column of numbers compares so; where it is NULL it does not, nor negated."""
-    values = [_bound(value) for value in comparison.values]
+    values = _bound(comparison.values)
     condition: ColumnElement[bool]
     match comparison.operator:
         case Operator.IN:
@@ -62,11 +62,10 @@ def _text(column: ColumnElement[Any], operator: Operator, comparison: Comparison
             pattern = collate(literal(_pattern(str(comparison.value))), "C")
             return column.op("ILIKE", is_comparison=True)(pattern)
         case _:
-            return _compared(column, operator, str(comparison.value))
+            return _compared(column, operator, literal(str(comparison.value)))
 
 
-def _compared(column: ColumnElement[Any], operator: Operator, value: Any) -> ColumnElement[bool]:
-    bound: ColumnElement[Any] = bindparam(None, value, unique=True)
+def _compared(column: ColumnElement[Any], operator: Operator, bound: ColumnElement[Any]) -> ColumnElement[bool]:
     match operator:
         case Operator.EQUAL:
             return column == bound
@@ -84,10 +83,10 @@ def _compared(column: ColumnElement[Any], operator: Operator, value: Any) -> Col
             raise AssertionError(operator)
 
 
-def _bound(value: Value) -> float | int:
-    """Returns a number that both databases take: a whole one beyond their range becomes a float."""
-    assert not isinstance(value, str)  # The schema sees to it.
-    return value if isinstance(value, float) or -_LARGEST <= value <= _LARGEST else float(value)
+def _bound(values: tuple[Value, ...]) -> list[ColumnElement[Any]]:
+    """Returns numbers as both databases take them: whole ones of 64 bits, else all as floats."""
+    whole = all(isinstance(value, int) and -_LARGEST <= value <= _LARGEST for value in values)
+    return [literal(value, BigInteger) if whole else literal(float(value), Double) for value in values]
 
 
 def _pattern(given: str, *, glob: bool = False) -> str:

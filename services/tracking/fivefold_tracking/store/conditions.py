@@ -30,7 +30,7 @@ from sqlalchemy import (
 from fivefold_runtime.filters import And, Comparison, Field, Filter, Operator, Or, Presence, sql
 from fivefold_tracking.fields import ATTRIBUTES, DATASETS, METRICS, PARAMS, TAGS
 from fivefold_tracking.lifecycle import View
-from fivefold_tracking.store.comparing import by_number, experiment_id, one_of
+from fivefold_tracking.store.leaves import by_number, experiment_id, one_of
 from fivefold_tracking.store.tables import datasets, input_tags, inputs, metrics, params, runs, tags
 
 KEYED: dict[str, Table] = {METRICS: metrics, PARAMS: params, TAGS: tags}
@@ -161,7 +161,7 @@ class Lookup:
         if scope.view is View.ACTIVE:
             return [self._not_in(run, deleted)] if self._any(deleted) else []
         purged = deleted.where(runs.c.deleted < 0)
-        left = [self._not_in(run, purged)] if self._any(purged) else []
+        left = [self._not_in(run, purged, purged=True)] if self._any(purged) else []
         if scope.view is View.ALL:
             return left
         itself = run.in_(deleted)
@@ -230,12 +230,12 @@ class Lookup:
     def _any(self, chosen: Select[Any]) -> bool:
         return self._tx.execute(chosen.limit(1)).first() is not None
 
-    def _not_in(self, run: ColumnElement[str], chosen: Select[Any]) -> ColumnElement[bool]:
+    def _not_in(self, run: ColumnElement[str], chosen: Select[Any], *, purged: bool = False) -> ColumnElement[bool]:
         if self.sqlite:
             return run.not_in(chosen)
         # PostgreSQL's NOT IN compares each with each when the set outgrows its memory.
         other = runs.alias()
-        sought = exists().where(other.c.id == run, other.c.deleted.is_not(None))
+        sought = exists().where(other.c.id == run, other.c.deleted < 0 if purged else other.c.deleted.is_not(None))
         return not_(sought)
 
 

@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 from sqlalchemy import Connection, Select, func, select
 
 from fivefold_runtime.filters import Comparison, Filter, Presence
-from fivefold_tracking.store.comparing import one_of
 from fivefold_tracking.store.conditions import KEYED, Lookup, conjuncts, is_of_attributes
+from fivefold_tracking.store.leaves import one_of
 from fivefold_tracking.store.tables import runs
 
 _RARER = 4  # times; looking one run up costs about as much as this many questions to a set
@@ -55,7 +55,8 @@ def _from_runs(lookup: Lookup, parts: tuple[Filter, ...]) -> Select[Any]:
     """Returns the ids for a filter that no index of metrics, params or tags answers."""
     found = select(runs.c.id.label("run")).where(one_of(runs.c.experiment, lookup.scope.numbers))
     for part in parts:
-        found = found.where(lookup.holds(part) if is_of_attributes(part) else lookup.among(part, runs.c.id))
+        by_row = is_of_attributes(part) or not lookup.sqlite
+        found = found.where(lookup.holds(part) if by_row else lookup.among(part, runs.c.id))
     return found.where(*lookup.unseen(runs.c.id, runs.c.experiment))
 
 

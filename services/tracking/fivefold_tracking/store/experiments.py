@@ -33,8 +33,8 @@ from fivefold_runtime.sql import Database
 from fivefold_tracking.fields import AMONG_EQUAL_EXPERIMENTS, TAGS, completed
 from fivefold_tracking.lifecycle import DisplayNameTaken, View, check_etag, check_experiment_active, is_purged
 from fivefold_tracking.names import experiment_name
-from fivefold_tracking.store.comparing import experiment_id
 from fivefold_tracking.store.keyset import VALUE, Column, beyond, ordered
+from fivefold_tracking.store.leaves import experiment_id
 from fivefold_tracking.store.records import ExperimentQuery, ExperimentRecord, Key, Page
 from fivefold_tracking.store.tables import experiment_tags, experiments
 from fivefold_tracking.store.upsert import change_tags, insert, put_tags
