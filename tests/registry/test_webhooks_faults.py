@@ -12,13 +12,17 @@ import pytest
 
 from fivefold_registry.__main__ import Config, build
 from fivefold_registry.courier import Courier
+from fivefold_registry.store.outgoing import DeliveryRecord, Result
+from fivefold_registry.webhooks.channel import WebhookChannel
+from fivefold_registry.webhooks.sealing import Seal, SealBroken
+from fivefold_runtime.settings import StartError
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import serve
 from tests.registry.client import PRODUCTION, STAGING
 from tests.registry.conftest import url_of
 from tests.registry.hooks import Hooks
 from tests.registry.receiver import SECRET, Received, Receiver
-from tests.registry.test_process import Process
+from tests.registry.test_process import Process, ended
 from tests.runtime.asserting import refused
 
 KILLS, MODELS, MOVES = 4, 3, 6
@@ -151,3 +155,60 @@ def test_events_that_are_no_longer_kept_are_not_silently_stepped_over(
         hooks.registry.model("new")
         with hooks.registry.watch(4) as watch:
             assert [event.model for event in watch.take(1)] == ["models/new"]
+
+
+def test_help_documents_the_settings_of_webhooks_and_mail() -> None:
+    said = ended("--help").stdout
+    for setting in (
+        "--webhook-allow",
+        "--webhook-key-file",
+        "--delivery-days",
+        "--event-days",
+        "--smtp-host",
+        "--mail-cap",
+    ):
+        assert setting in said
+    refused_ = ended("--webhook-allow", "10.0.0.1/8")
+    assert refused_.returncode == 2 and "--webhook-allow" in refused_.stderr
+
+
+@pytest.mark.parametrize("text", ["", "short", "MDEyMzQ1Njc4OWFiY2RlZg==", "not base64 at all!"])
+def test_a_key_file_without_good_keys_stops_the_start(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    with pytest.raises(StartError, match="32 bytes in base64"):
+        Seal.of(str(tmp_path / "keys"))
+    with pytest.raises(StartError, match="cannot be read"):
+        Seal.of(str(tmp_path / "none"))
+
+
+def test_a_sealed_secret_opens_for_its_own_webhook_only() -> None:
+    seal = Seal([b"k" * 32])
+    stored = seal.close("one", SECRET)
+    assert seal.open("one", stored) == SECRET
+    for webhook, changed in (("two", stored), ("one", stored[:-6] + "AAAA==")):
+        with pytest.raises(SealBroken) as broken:
+            seal.open(webhook, changed)
+        assert SECRET not in str(broken.value)
+    assert seal.open("one", Seal().close("one", SECRET)) == SECRET, "one of before there was a key"
+
+
+def test_a_defect_in_one_delivery_holds_up_no_other(
+    data: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at again after a while, not at once and for ever."""
+    real, failed = WebhookChannel.send, []
+
+    def send(channel: WebhookChannel, delivery: DeliveryRecord) -> Result:
+        if delivery.model == "bad":
+            failed.append(delivery.id)
+            raise RuntimeError("a defect")
+        return real(channel, delivery)
+
+    monkeypatch.setattr(WebhookChannel, "send", send)
+    with serve(build, Config(data=str(data), webhook_allow="127.0.0.1/32")) as service:
+        hooks = Hooks(service.channel)
+        hooks.create(receiver.url)
+        for id in ("bad", "good", "fine"):
+            hooks.registry.model(id)
+        assert {one["model_name"] for one in receiver.take(2)} == {"good", "fine"}
+    assert len(failed) == 1

@@ -39,6 +39,7 @@ _LOOK_SECONDS = 0.5  # between two looks for deliveries that another server made
 _ALONE_SECONDS = 5.0  # and where there is no other server
 _WAIT_SECONDS = 0.2  # between two looks whether the server stops
 _REST_SECONDS = 1.0  # after the database refused
+_DEFECT_SECONDS = 60.0  # before what failed for no known reason is tried again
 _TRIM_SECONDS = 600.0  # between two times that old rows are deleted
 _LEAVE_SECONDS = 15.0  # what sendings get when the server stops
 
@@ -210,6 +211,12 @@ class Courier:
             result = self._channels[kind].send(delivery)
             if not self._stop.is_set():
                 self._settle(delivery, result)
+        except FivefoldError as error:
+            log.warning("delivery waits", extra={"delivery": delivery.id, "reason": error.reason})
+            self._stop.wait(_REST_SECONDS)
+        except Exception:
+            log.exception("delivery failed by a defect")
+            self._stop.wait(_DEFECT_SECONDS)
         finally:
             with self._news:
                 del self._running[delivery.lane]
