@@ -111,6 +111,7 @@ def test_an_experiment_is_deleted_with_its_runs_and_restored(either: Any, experi
     gone = f"The experiment {experiment} must be in the 'active' state. Current state is deleted."
     refused(lambda: start(either, experiment), gone, "INVALID_PARAMETER_VALUE")
     refused(lambda: either.set_experiment_tag(experiment, ExperimentTag("k", "v")), gone, "INVALID_PARAMETER_VALUE")
+    refused(lambda: either.delete_experiment_tag(experiment, "k"), gone, "INVALID_PARAMETER_VALUE")
     either.restore_experiment(experiment)
     assert either.get_experiment(experiment).lifecycle_stage == "active"
     assert either.get_run(run).info.lifecycle_stage == "active"
@@ -149,6 +150,9 @@ def test_experiments_are_found_by_view_name_tags_and_order(either: Any, name: st
     assert found(ViewType.ALL, " AND tags.t = 'bb'") == ["b"]
     assert found(ViewType.ALL, " AND tag.t ILIKE 'A%'") == ["a"]
     assert found(ViewType.ALL, " AND attribute.creation_time > 0") == ["c", "b", "a"]
+    times = {each.name[-1]: each.creation_time for each in either.search_experiments(ViewType.ALL)}
+    assert found(ViewType.ALL, f" AND creation_time >= {times['b']}") == ["c", "b"]
+    assert found(ViewType.ALL, f" AND creation_time < {times['b']}") == ["a"]
     first = either.search_experiments(ViewType.ALL, 2, f"name LIKE '{name}%'")
     second = either.search_experiments(ViewType.ALL, 2, f"name LIKE '{name}%'", page_token=first.token)
     assert ([each.name[-1] for each in [*first, *second]], second.token) == (["c", "b", "a"], None)
@@ -244,6 +248,7 @@ def test_a_deleted_run_takes_nothing_and_comes_back(either: Any, run: str) -> No
         lambda: either.log_batch(run, [], [], [RunTag("t", "1")]),
         lambda: either.update_run_info(run, RunStatus.FINISHED, 1, None),
         lambda: either.log_inputs(run, [dataset()]),
+        lambda: either.delete_tag(run, "mlflow.runName"),
     ):
         refused(call, gone, "INVALID_PARAMETER_VALUE")
     either.restore_run(run)
@@ -599,6 +604,20 @@ def test_a_filter_with_a_mistake_is_refused(either: Any, grid: Any, text: str) -
     refused(lambda: either.search_runs([grid[0]], text, ViewType.ACTIVE_ONLY), "", "INVALID_PARAMETER_VALUE")
 
 
+def test_a_page_token_of_elsewhere_is_refused(either: Any, grid: Any) -> None:
+    refused(
+        lambda: either.search_runs([grid[0]], "", ViewType.ALL, 3, page_token="evilhax"),
+        "Invalid page token, could not base64-decode",
+        "INVALID_PARAMETER_VALUE",
+    )
+
+
+def test_runs_that_started_at_once_come_by_id(either: Any, experiment: str) -> None:
+    runs = sorted(either.create_run(experiment, "ada", 10, [], None).info.run_id for _ in range(8))
+    found = either.search_runs([experiment], None, ViewType.ALL, max_results=None)
+    assert ([each.info.run_id for each in found], found.token) == (runs, None)
+
+
 @pytest.mark.parametrize("order", ["metrics.loss down", "nothing.x", "attributes.nothing", "datasets.name"])
 def test_an_order_with_a_mistake_is_refused(either: Any, grid: Any, order: str) -> None:
     with pytest.raises(MlflowException, match="Invalid"):
@@ -617,7 +636,7 @@ def test_ours_alone_knows_or_not_parentheses_and_numbers_in_params(store: Tracki
 def test_runs_come_page_by_page_and_by_view(either: Any, grid: Any) -> None:
     experiment, runs = grid
     first = either.search_runs([experiment], "", ViewType.ACTIVE_ONLY, 3)
-    second = either.search_runs([experiment], "", ViewType.ACTIVE_ONLY, 3, page_token=first.token)
+    second = either.search_runs([experiment], "", ViewType.ACTIVE_ONLY, 30, page_token=first.token)
     assert ["".join(each.info.run_name for each in page) for page in (first, second)] == ["dcb", "a"]
     assert second.token is None
     either.delete_run(runs["c"])

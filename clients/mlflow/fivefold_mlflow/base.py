@@ -124,6 +124,11 @@ def missing_run(run_id: str) -> MlflowException:
     return not_found(f"Run with id={run_id} not found")
 
 
+def inactive_run(run_id: str) -> MlflowException:
+    """Returns what MLflow raises for a change to a deleted run."""
+    return invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
+
+
 @contextmanager
 def about_run(run_id: str) -> Iterator[None]:
     """Says what is wrong with a run in MLflow's words."""
@@ -133,8 +138,7 @@ def about_run(run_id: str) -> Iterator[None]:
         if error.reason == "RESOURCE_NOT_FOUND" and error.facts.get("name", f"runs/{run_id}") == f"runs/{run_id}":
             raise missing_run(run_id) from error
         if error.reason == "RUN_DELETED":
-            message = f"The run {run_id} must be in the 'active' state. Current state is deleted."
-            raise error.saying(message) from error
+            raise inactive_run(run_id) from error
         raise
 
 
@@ -161,7 +165,12 @@ def filled(ask: Any, request: Any, items: str, wanted: int | None) -> tuple[list
     found: list[Any] = []
     while True:
         request.page_size = PAGE if wanted is None else min(PAGE, wanted - len(found))
-        page = ask(request)
+        try:
+            page = ask(request)
+        except Failure as error:
+            if error.reason == "PAGE_TOKEN_INVALID":
+                raise error.saying(f"Invalid page token, could not base64-decode: {error.message}") from error
+            raise
         found.extend(getattr(page, items))
         request.page_token = page.next_page_token
         if not page.next_page_token or (wanted is not None and len(found) >= wanted):

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflow.entities import (
     DatasetInput,
+    LifecycleStage,
     LoggedModelInput,
     LoggedModelOutput,
     Metric,
@@ -16,6 +17,7 @@ from mlflow.entities import (
 )
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS, MLFLOW_RUN_NAME
 from mlflow.utils.validation import (
+    MAX_TAG_VAL_LENGTH,
     _validate_batch_log_limits,
     _validate_dataset_inputs,
     _validate_metric,
@@ -23,12 +25,14 @@ from mlflow.utils.validation import (
     _validate_param_keys_unique,
     _validate_run_id,
     _validate_tag,
+    exceeds_maximum_length,
+    missing_value,
 )
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_mlflow.base import about_run, run_name
+from fivefold_mlflow.base import about_run, inactive_run, run_name
 from fivefold_mlflow.entities import texts
-from fivefold_mlflow.failures import Failure, not_found
+from fivefold_mlflow.failures import Failure, invalid, not_found
 from fivefold_mlflow.runs import Runs
 
 _MOST = 100  # datasets and models of one call
@@ -47,7 +51,7 @@ class Batches(Runs):
         _validate_run_id(run_id)
         request = pb.LogBatchRequest(run=f"runs/{run_id}", allow_ended=True)
         _add(request, metrics, "metrics[{}]")
-        params = [_validate_param(each.key, each.value, path=f"params[{i}]") for i, each in enumerate(params)]
+        params = [_checked_param(each, f"params[{i}]") for i, each in enumerate(params)]
         tags = [_validate_tag(each.key, each.value, path=f"tags[{i}]") for i, each in enumerate(tags)]
         _validate_batch_log_limits(metrics, params, tags)
         _validate_param_keys_unique(params)
@@ -74,7 +78,7 @@ class Batches(Runs):
         self._log(run_id, request)
 
     def log_param(self, run_id: str, param: Param) -> None:
-        param = _validate_param(param.key, param.value)
+        param = _checked_param(param, "")
         try:
             self._log(run_id, pb.LogBatchRequest(run=f"runs/{run_id}", params=texts([param])))
         except Failure as error:
@@ -95,7 +99,10 @@ class Batches(Runs):
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Reads the run first, since MLflow refuses to delete a tag that is not there."""
-        if key not in self.get_run(run_id).data.tags:
+        run = self.get_run(run_id)
+        if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise inactive_run(run_id)
+        if key not in run.data.tags:
             raise not_found(f"No tag with name: {key} in run with id {run_id}")
         self._update_run(run_id, pb.Run(name=run_name(run_id)), [f"tags.{key}"])
 
@@ -137,6 +144,8 @@ class Batches(Runs):
             raise TypeError(f"Argument 'mlflow_model' should be mlflow.models.Model, got '{type(mlflow_model)}'")
         before = json.loads(self.get_run(run_id).data.tags.get(MLFLOW_LOGGED_MODELS, "[]"))
         value = json.dumps([*before, mlflow_model.get_tags_dict()])
+        if len(value) > MAX_TAG_VAL_LENGTH:
+            raise invalid(exceeds_maximum_length(MLFLOW_LOGGED_MODELS, MAX_TAG_VAL_LENGTH))
         self.set_tag(run_id, RunTag(MLFLOW_LOGGED_MODELS, value))
 
     def _log(self, run_id: str, request: pb.LogBatchRequest) -> None:
@@ -166,6 +175,12 @@ def _add(request: pb.LogBatchRequest, metrics: Iterable[Metric], path: str) -> N
         if metric.dataset_name:
             point.dataset = metric.dataset_name
             point.dataset_digest = metric.dataset_digest or ""
+
+
+def _checked_param(param: Param, path: str) -> Param:
+    if param.value is None:
+        raise invalid(missing_value(f"{path}.value" if path else "value"))
+    return _validate_param(param.key, param.value, path=path)
 
 
 def _dataset(used: DatasetInput) -> pb.DatasetInput:

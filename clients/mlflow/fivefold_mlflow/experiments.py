@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from mlflow.entities import Experiment, ExperimentTag, ViewType
+from mlflow.entities import Experiment, ExperimentTag, LifecycleStage, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 from mlflow.store.entities.paged_list import PagedList
@@ -123,7 +123,10 @@ class Experiments(Base):
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Reads the experiment first, since MLflow refuses to delete a tag that is not there."""
-        if key not in self.get_experiment(experiment_id).tags:
+        experiment = self.get_experiment(experiment_id)
+        if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise _inactive(experiment_id)
+        if key not in experiment.tags:
             raise not_found(f"No tag with name: {key} in experiment with id {experiment_id}")
         changed = pb.Experiment(name=f"experiments/{self._number(experiment_id)}")
         self._update_active(experiment_id, changed, f"tags.{key}")
@@ -141,15 +144,17 @@ class Experiments(Base):
             self._update_experiment(experiment_id, changed, path)
         except Failure as error:
             if error.reason == "EXPERIMENT_DELETED":
-                raise invalid(
-                    f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted."
-                ) from error
+                raise _inactive(experiment_id) from error
             raise
 
     def _update_experiment(self, experiment_id: str, changed: pb.Experiment, path: str) -> None:
         request = pb.UpdateExperimentRequest(experiment=changed, update_mask=FieldMask(paths=[path]))
         missing = f"No Experiment with id={experiment_id} exists"
         self._tracking.change("UpdateExperiment", request, missing=missing)
+
+
+def _inactive(experiment_id: str) -> MlflowException:
+    return invalid(f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted.")
 
 
 def _order(clause: str) -> str:

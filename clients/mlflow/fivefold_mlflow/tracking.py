@@ -11,6 +11,7 @@ from typing import Any
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.store.tracking.rest_store import RestStore
 
+from fivefold_mlflow.base import DEFAULT
 from fivefold_mlflow.batches import Batches
 from fivefold_mlflow.experiments import Experiments
 from fivefold_mlflow.failures import NotSupported, refuse
@@ -38,6 +39,8 @@ _INHERITED = frozenset(
 
 class TrackingStore(Experiments, Batches, Histories, Models, AbstractStore):
     """One for each URI and process. Safe for use by many threads, and in a child after a fork."""
+
+    DEFAULT_EXPERIMENT_ID = DEFAULT
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
         """Takes `fivefold://host:port`. `artifact_uri` is not used: files are where the experiment says."""
