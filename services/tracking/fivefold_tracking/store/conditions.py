@@ -86,9 +86,19 @@ class Lookup:
         self.sqlite = tx.dialect.name == "sqlite"
         self._long: dict[Field, bool] = {}
 
-    def holds(self, tree: Filter) -> ColumnElement[bool]:
-        """Returns the condition that the run of a row of `runs` matches."""
-        return sql.where(tree, self._holds)
+    def holds(self, tree: Filter, *, in_turn: bool = False) -> ColumnElement[bool]:
+        """Returns the condition that the run of a row of `runs` matches.
+
+        in_turn  the rows are looked at one after the other until enough match. PostgreSQL would often make one pass over
+                 all that match, as it takes values for rarer than they are; OFFSET 0 keeps it from doing so.
+        """
+
+        def condition(leaf: Comparison | Presence) -> ColumnElement[bool]:
+            if leaf.field.group == ATTRIBUTES:
+                return self.attribute(leaf)
+            return self._looked_up(leaf, runs.c.id, in_turn)
+
+        return sql.where(tree, condition)
 
     def holds_for(self, tree: Filter, run: ColumnElement[str]) -> ColumnElement[bool]:
         """Returns the condition that the run with an id matches, without a row of `runs` to look at."""
@@ -182,22 +192,23 @@ class Lookup:
             return experiment_id(column, leaf, sqlite=self.sqlite)
         return sql.text(column, leaf, sqlite=self.sqlite)
 
-    def _holds(self, leaf: Comparison | Presence) -> ColumnElement[bool]:
-        return self.attribute(leaf) if leaf.field.group == ATTRIBUTES else self._looked_up(leaf, runs.c.id)
-
-    def _looked_up(self, leaf: Comparison | Presence, run: ColumnElement[str]) -> ColumnElement[bool]:
+    def _looked_up(
+        self, leaf: Comparison | Presence, run: ColumnElement[str], in_turn: bool = False
+    ) -> ColumnElement[bool]:
         if leaf.field.group == DATASETS:
             return self._used(leaf, run)
         table = KEYED[leaf.field.group].alias()
-        there = exists().where(table.c.run == run, table.c.key == leaf.field.key)
+        there = select(table.c.run).where(table.c.run == run, table.c.key == leaf.field.key)
         if isinstance(leaf, Presence):
-            return there if leaf.present else not_(there)
+            return there.exists() if leaf.present else not_(there.exists())
         there = there.where(self.compared(table, leaf))
         if self.sqlite:
-            return there
-        # PostgreSQL may also make one pass over what matches; then this lets it use the index by value.
+            return there.exists()
+        if in_turn:
+            return there.offset(literal_column("0")).exists()
+        # PostgreSQL may make one pass over all that match; then this lets it use the index by value.
         there = there.where(one_of(table.c.experiment, self.scope.numbers))
-        return there.where(_short(table)) if self._has_only_short(leaf) else there
+        return (there.where(_short(table)) if self._has_only_short(leaf) else there).exists()
 
     def _used(self, leaf: Comparison | Presence, run: ColumnElement[str]) -> ColumnElement[bool]:
         """Returns the condition that a run used a dataset that compares so; negated, that it used some, none of them so."""

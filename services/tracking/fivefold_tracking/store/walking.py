@@ -111,7 +111,7 @@ def _statement(
         source, column = _joined(source, key)
         columns.append(column)
     query = select(*selected(columns)).select_from(source).where(*conditions)
-    query = query.where(*(lookup.holds(part) for part in rest))
+    query = query.where(*(lookup.holds(part, in_turn=True) for part in rest))
     if after is not None:
         query = query.where(beyond(columns, after, fixed=first is not None))
     return query.order_by(*ordered(columns, fixed=first is not None, none=rank != VALUE))
