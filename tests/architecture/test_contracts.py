@@ -14,9 +14,23 @@ OWNERS = {
     "fivefold.permissions.v1": "fivefold_runtime",
 }
 ON_A_RESOURCE = {annotations_pb2.ACCESS_READ, annotations_pb2.ACCESS_EDIT, annotations_pb2.ACCESS_MANAGE}
-READS = ("Get", "List", "Lookup", "Search", "Read", "Watch", "Download", "Predict", "Verify")
+READS = (
+    "Get",
+    "List",
+    "Lookup",
+    "Search",
+    "Read",
+    "Watch",
+    "Download",
+    "Predict",
+    "Verify",
+    "Sample",
+    "Compare",
+    "Export",
+)
 WITHOUT_REQUEST_ID = {
     "fivefold.tracking.v1.TrackingService.UploadArtifact": "its header's digest makes a second upload the same upload",
+    "fivefold.tracking.v1.TrackingService.LogMetrics": "its messages' sequence numbers say what is on disk already",
 }
 
 
