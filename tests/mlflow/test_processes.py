@@ -79,6 +79,7 @@ with mlflow.start_run(run_name="parent") as run:
 
     def child(place):
         mlflow.log_metric(f"child{place}", place, run_id=run.info.run_id)
+        mlflow.log_metric(f"later{place}", place, run_id=run.info.run_id, synchronous=False).wait()
         mlflow.log_text("x", f"child{place}.txt", run_id=run.info.run_id)
         with mlflow.start_run(run_name=f"child{place}", nested=True):
             mlflow.log_param("p", place)
@@ -115,7 +116,8 @@ def test_children_of_a_process_that_logs_can_log(
     )
     assert done.returncode == 0, done.stderr
     run = store.get_run(done.stdout.split()[-1])
-    assert set(run.data.metrics) == {"before", "a", "after", *(f"child{place}" for place in range(5))}
+    by_children = {f"{word}{place}" for word in ("child", "later") for place in range(5)}
+    assert set(run.data.metrics) == {"before", "a", "after"} | by_children
     experiment = run.info.experiment_id
     names = [each.info.run_name for each in store.search_runs([experiment], "", ViewType.ALL)]
     assert sorted(names) == ["child0", "child1", "child2", "child3", "child4", "parent"]

@@ -6,10 +6,13 @@ the error code NOT_IMPLEMENTED.
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from weakref import WeakSet
 
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.store.tracking.rest_store import RestStore
+from mlflow.utils.async_logging.async_logging_queue import AsyncLoggingQueue
 
 from fivefold_mlflow.base import DEFAULT
 from fivefold_mlflow.batches import Batches
@@ -47,6 +50,7 @@ class TrackingStore(Experiments, Batches, Histories, Models, AbstractStore):
         AbstractStore.__init__(self)
         Experiments.__init__(self, store_uri)
         self.store_uri = store_uri
+        _stores.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the queue of asynchronous logging behind, which holds threads."""
@@ -60,4 +64,14 @@ class TrackingStore(Experiments, Batches, Histories, Models, AbstractStore):
         raise NotSupported("link_traces_to_run is not supported by Fivefold")
 
 
+_stores: WeakSet[TrackingStore] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Gives each store of a child a queue of its own: the threads of the parent's are not there, and it would hang."""
+    for store in _stores:
+        store._async_logging_queue = AsyncLoggingQueue(logging_func=store.log_batch)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 refuse(TrackingStore, AbstractStore, RestStore, keep=_INHERITED)
