@@ -399,6 +399,26 @@ def test_a_webhook_is_made_read_listed_changed_and_deleted(on_both: Hooks) -> No
     assert [webhook.name for webhook in on_both.list().webhooks] == [two.name]
 
 
+def test_a_webhook_follows_its_model_to_another_name(hooks: Hooks, receiver: Receiver) -> None:
+    hooks.registry.model()
+    name = hooks.create(receiver.url, model="models/churn").name
+    hooks.registry.stub.RenameModel(pb.RenameModelRequest(name="models/churn", new_name="models/loss"))
+    hooks.registry.model()
+    for id in ("churn", "loss"):
+        hooks.version(id)
+    assert [one["model_name"] for one in receiver.take(1)] == ["loss"]
+    assert hooks.get(name).model == "models/loss"
+    assert [webhook.name for webhook in hooks.list("models/loss").webhooks] == [name]
+
+
+def test_a_creation_sent_again_is_answered_and_makes_nothing_more(hooks: Hooks, receiver: Receiver) -> None:
+    first = hooks.create(receiver.url, secret=SECRET, request_id="one")
+    assert hooks.create(receiver.url, secret=SECRET, request_id="one") == first
+    with refused("REQUEST_ID_REUSED"):
+        hooks.create(receiver.url, secret=SECRET + "!", request_id="one")
+    assert [webhook.name for webhook in hooks.list().webhooks] == [first.name]
+
+
 def test_a_webhook_of_a_deleted_model_is_gone(hooks: Hooks) -> None:
     hooks.registry.model()
     name = hooks.create(model="models/churn").name

@@ -88,8 +88,7 @@ class SqlSubscriptions:
         with self._database.read() as tx:
             if tx.execute(select(followers.c.number).where(mine, followers.c.subject == event.user)).first():
                 return
-        with self._database.write() as tx:
-            self._follow(tx, event.model_id, event.number, event.user)
+        self._database.run(lambda tx: self._follow(tx, event.model_id, event.number, event.user))
 
     def listeners(self, event: EventRecord) -> Sequence[Listener]:
         with self._database.read() as tx:

@@ -71,8 +71,8 @@ class WebhookServicer:
         self._tests = threading.BoundedSemaphore(_TESTS)
 
     def CreateWebhook(self, request: pb.CreateWebhookRequest, context: Context) -> pb.Webhook:
-        self._may_create(request.webhook.model)
         if answered(self.database, request) is None:
+            self._may_create(request.webhook.model)
             self._check_url(request.webhook.url)
         return self._create(request, context)
 
