@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -149,16 +150,19 @@ def test_the_error_of_a_block_is_raised_although_the_service_is_gone(service: Re
 
 
 def test_a_metric_that_the_service_refuses_costs_no_other_point(
-    client: Client, caplog: pytest.LogCaptureFixture
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fivefold.sdk.delivery._PARCEL_POINTS", 10)
     with client.tracking.run("refused") as run:
+        run._delivery.add([("before", place) for place in range(70)], 0, 1)
         for step in range(100):
             run._delivery.add([("good", step), ("bad?key", step), ("too", step)], step, 1)
         assert not run.flush(PATIENCE)
         run.log_metric("later", 1.0)
         run.flush(PATIENCE)
         assert run.refused == 100
-    assert [len(client.tracking.history(run.name, key)) for key in ("good", "too", "later")] == [100, 100, 1]
+    kept = [len(client.tracking.history(run.name, key)) for key in ("before", "good", "too", "later")]
+    assert kept == [70, 100, 100, 1]
     assert sum("does not take bad?key" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -201,23 +205,81 @@ class NoStreams(TrackingServiceServicer):
         return self._behind.UpdateRun(request)
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED])
-def test_where_streams_are_refused_points_go_by_single_calls(client: Client, code: grpc.StatusCode) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    front = NoStreams(client.tracking.transport.stub(TrackingServiceStub), code)
+@contextmanager
+def in_front(front: TrackingServiceServicer) -> Iterator[Tracking]:
+    """Yields tracking through a service that stands before the real one."""
+    server = grpc.server(futures.ThreadPoolExecutor(8))
     add_TrackingServiceServicer_to_server(front, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     transport = Transport("tracking", f"127.0.0.1:{port}", Access())
-    with Tracking(transport).run("no streams") as run:
+    yield Tracking(transport)
+    transport.close()
+    server.stop(None)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED])
+def test_where_streams_are_refused_points_go_by_single_calls(client: Client, code: grpc.StatusCode) -> None:
+    front = NoStreams(client.tracking.transport.stub(TrackingServiceStub), code)
+    with in_front(front) as refusing, refusing.run("no streams") as run:
         for step in range(2500):
             run.log_metric("loss", step, step)
         assert run.flush(PATIENCE)
-    transport.close()
-    server.stop(None)
     assert list(client.tracking.history(run.name, "loss").steps) == list(range(2500))
     assert front.streams >= 1
     assert front.calls >= 3
+
+
+class Forgetful(NoStreams):
+    """A service before the real one whose connections break just when it is to say that points are written."""
+
+    def LogMetrics(self, requests, context):  # type: ignore[no-untyped-def]
+        self.streams += 1
+        answers = self._behind.LogMetrics(requests)
+        yield next(answers)
+        if self.streams <= 5:
+            next(answers)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
+        yield from answers
+
+
+def test_points_whose_acknowledgement_was_lost_are_not_written_twice(client: Client) -> None:
+    front = Forgetful(client.tracking.transport.stub(TrackingServiceStub), grpc.StatusCode.OK)
+    with in_front(front) as forgetful, forgetful.run("forgetful") as run:
+        for step in range(100):
+            run.log_metric("loss", step, step)
+        assert run.flush(PATIENCE)
+        run.log_metric("loss", 100, 100)
+        assert run.flush(PATIENCE)
+    assert front.streams > 1
+    assert list(client.tracking.history(run.name, "loss").steps) == list(range(101))
+
+
+class Blunt(NoStreams):
+    """A service before the real one that at first says only that something was wrong, and not what was written before."""
+
+    def LogMetrics(self, requests, context):  # type: ignore[no-untyped-def]
+        self.streams += 1
+        answers = self._behind.LogMetrics(requests)
+        yield next(answers)
+        try:
+            for answer in answers:
+                if self.streams > 1:
+                    yield answer
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+
+
+def test_the_point_that_is_refused_is_found_among_those_that_are_not_acknowledged(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fivefold.sdk.delivery._PARCEL_POINTS", 10)
+    front = Blunt(client.tracking.transport.stub(TrackingServiceStub), grpc.StatusCode.OK)
+    with in_front(front) as blunt, blunt.run("blunt") as run:
+        run._delivery.add([("good", place) for place in range(30)] + [("bad?key", 1.0)], 0, 1)
+        assert not run.flush(PATIENCE)
+        assert (run.refused, run._delivery.waiting) == (1, 0)
+    assert list(client.tracking.history(run.name, "good").values) == list(range(30))
 
 
 def test_many_threads_log_to_one_run(client: Client) -> None:
