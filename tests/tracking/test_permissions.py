@@ -19,6 +19,7 @@ from fivefold_runtime.testing import Running, serve
 from fivefold_tracking.__main__ import Config, build
 from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking
+from tests.tracking.test_streams import header
 
 READ, EDIT, MANAGE = (
     permissions_pb2.LEVEL_CAN_READ,
@@ -41,6 +42,9 @@ class Everyone:
         self.experiment = self.manager.experiment("mine").name
         self.run = self.manager.run(self.experiment, params={"a": "1"}).name
         self.manager.upload(self.run, "a", b"1")
+        asked = pb.LoggedModel(experiment=self.experiment, display_name="secret", tags={"a": "1"})
+        self.model = self.manager.stub.CreateLoggedModel(pb.CreateLoggedModelRequest(logged_model=asked)).name
+        self.manager.upload(self.model, "a", b"1")
         grants = [("mia", MANAGE), ("group:readers", READ), ("wes", EDIT)]
         self.manager.permissions.SetPermissions(
             permissions_pb2.SetPermissionsRequest(
@@ -64,11 +68,18 @@ def get_permissions(caller: Tracking, resource: str) -> Any:
     return caller.permissions.GetPermissions(permissions_pb2.GetPermissionsRequest(resource=resource))
 
 
-# Each call of one experiment or run, and the level that it needs.
+def delete_artifact(caller: Tracking, everyone: Everyone) -> None:
+    everyone.manager.upload(everyone.model, "a", b"1")
+    caller.stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=everyone.model, path="a"))
+
+
+# Each call of one experiment, run or logged model, and the level that it needs.
 CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
     "GetExperiment": (READ, lambda t, e: t.stub.GetExperiment(pb.GetExperimentRequest(name=e.experiment))),
     "GetRun": (READ, lambda t, e: t.get(e.run)),
     "ListMetricPoints": (READ, lambda t, e: t.stub.ListMetricPoints(pb.ListMetricPointsRequest(run=e.run, key="m"))),
+    "SampleMetrics": (READ, lambda t, e: t.stub.SampleMetrics(pb.SampleMetricsRequest(runs=[e.run], keys=["m"]))),
+    "WatchMetrics": (READ, lambda t, e: next(t.stub.WatchMetrics(pb.WatchMetricsRequest(run=e.run)))),
     "ListArtifacts": (READ, lambda t, e: t.artifacts(e.run)),
     "DownloadArtifact": (READ, lambda t, e: t.download(e.run, "a")),
     "GetPermissions": (READ, lambda t, e: get_permissions(t, e.run)),
@@ -84,6 +95,7 @@ CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
         lambda t, e: t.stub.UpdateRun(pb.UpdateRunRequest(run=pb.Run(name=e.run, display_name="x"))),
     ),
     "LogBatch": (EDIT, lambda t, e: t.log(e.run, tags={"a": "1"})),
+    "LogMetrics": (EDIT, lambda t, e: list(t.stub.LogMetrics(iter([header(e.run)])))),
     "LogInputs": (
         EDIT,
         lambda t, e: t.stub.LogInputs(
@@ -106,6 +118,34 @@ CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
             pb.UndeleteRunsRequest(experiment=e.experiment, deleted_since=Timestamp(seconds=1))
         ),
     ),
+    "GetLoggedModel": (READ, lambda t, e: t.stub.GetLoggedModel(pb.GetLoggedModelRequest(name=e.model))),
+    "CreateLoggedModel": (
+        EDIT,
+        lambda t, e: t.stub.CreateLoggedModel(
+            pb.CreateLoggedModelRequest(logged_model=pb.LoggedModel(experiment=e.experiment, source_run=e.run))
+        ),
+    ),
+    "UpdateLoggedModel": (
+        EDIT,
+        lambda t, e: t.stub.UpdateLoggedModel(
+            pb.UpdateLoggedModelRequest(logged_model=pb.LoggedModel(name=e.model, display_name="x"))
+        ),
+    ),
+    "DeleteLoggedModel": (EDIT, lambda t, e: t.stub.DeleteLoggedModel(pb.DeleteLoggedModelRequest(name=e.model))),
+    "LogOutputs": (
+        EDIT,
+        lambda t, e: t.stub.LogOutputs(pb.LogOutputsRequest(run=e.run, outputs=[pb.ModelOutput(logged_model=e.model)])),
+    ),
+    "GetUpload": (
+        EDIT,
+        lambda t, e: t.stub.GetUpload(pb.GetUploadRequest(parent=e.model, path="a", sha256="0" * 64)),
+    ),
+    "DeleteArtifact": (EDIT, delete_artifact),
+    "PurgeRuns": (MANAGE, lambda t, e: t.stub.PurgeRuns(pb.PurgeRunsRequest(experiment=e.experiment))),
+    "PurgeExperiment": (
+        MANAGE,
+        lambda t, e: t.stub.PurgeExperiment(pb.PurgeExperimentRequest(name=e.experiment)),
+    ),
     "DeleteExperiment": (
         MANAGE,
         lambda t, e: t.stub.DeleteExperiment(pb.DeleteExperimentRequest(name=e.experiment)),
@@ -125,7 +165,15 @@ CALLS: dict[str, tuple[int, Callable[[Tracking, Everyone], object]]] = {
         ),
     ),
 }
-FREE = {"CreateExperiment", "LookupExperiment", "ListExperiments", "SearchRuns", "ExportRuns"}
+FREE = {
+    "CreateExperiment",
+    "LookupExperiment",
+    "ListExperiments",
+    "SearchRuns",
+    "ExportRuns",
+    "SearchLoggedModels",
+    "ListDatasets",
+}
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -182,6 +230,76 @@ def test_lists_and_searches_show_only_what_the_caller_may_read(everyone: Everyon
     found = everyone.stranger.search(everyone.experiment, own, view=pb.VIEW_ALL)
     assert (len(found.runs), found.total_size) == (0, 0)
     assert everyone.reader.search(everyone.experiment, own).total_size == 1
+
+
+def test_logged_models_and_datasets_show_only_to_who_may_read_them(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+    inputs = [pb.DatasetInput(dataset="secret", digest="1")]
+    everyone.manager.stub.LogInputs(pb.LogInputsRequest(run=everyone.run, inputs=inputs, models=[everyone.model]))
+    experiments = [everyone.experiment, own]
+
+    def found(caller: Tracking) -> tuple[int, int]:
+        models = pb.SearchLoggedModelsRequest(experiments=experiments, filter="name = 'secret'", view=pb.VIEW_ALL)
+        datasets = pb.ListDatasetsRequest(experiments=experiments)
+        return (
+            len(caller.stub.SearchLoggedModels(models).logged_models),
+            len(caller.stub.ListDatasets(datasets).datasets),
+        )
+
+    assert found(everyone.stranger) == (0, 0)
+    assert found(everyone.reader) == found(everyone.admin) == (1, 1)
+
+
+def test_a_hidden_logged_model_is_like_one_that_is_not_there(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+    run, missing = everyone.stranger.run(own).name, "logged_models/m-" + "0" * 32
+    stub = everyone.stranger.stub
+    for call in (
+        lambda name: stub.GetLoggedModel(pb.GetLoggedModelRequest(name=name)),
+        lambda name: stub.LogInputs(pb.LogInputsRequest(run=run, models=[name])),
+        lambda name: stub.LogOutputs(pb.LogOutputsRequest(run=run, outputs=[pb.ModelOutput(logged_model=name)])),
+        lambda name: everyone.stranger.log(run, [pb.Metric(key="a", value=1.0, logged_model=name)]),
+        lambda name: everyone.stranger.upload(name, "a", b"1"),
+        lambda name: everyone.stranger.download(name, "a"),
+        lambda name: everyone.stranger.artifacts(name),
+        lambda name: stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=name, path="a")),
+        lambda name: stub.GetUpload(pb.GetUploadRequest(parent=name, path="a", sha256="0" * 64)),
+    ):
+        with refused("RESOURCE_NOT_FOUND") as hidden:
+            call(everyone.model)
+        with refused("RESOURCE_NOT_FOUND") as absent:
+            call(missing)
+        assert hidden.message.replace(everyone.model, "X") == absent.message.replace(missing, "X")
+    assert not everyone.stranger.get(run).model_inputs
+
+
+def test_a_hidden_run_is_nobodys_source(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+
+    with refused("RESOURCE_NOT_FOUND"):
+        everyone.stranger.stub.CreateLoggedModel(
+            pb.CreateLoggedModelRequest(logged_model=pb.LoggedModel(experiment=own, source_run=everyone.run))
+        )
+
+
+def test_a_purge_by_names_reaches_no_other_experiment(everyone: Everyone) -> None:
+    own = everyone.stranger.experiment("own").name
+    everyone.manager.stub.DeleteRun(pb.DeleteRunRequest(name=everyone.run))
+
+    purged = everyone.stranger.stub.PurgeRuns(pb.PurgeRunsRequest(experiment=own, names=[everyone.run, everyone.model]))
+
+    assert purged == pb.PurgeRunsResponse()
+    assert everyone.manager.get(everyone.run).name == everyone.run
+
+
+def test_nobody_has_rights_on_a_purged_experiment(everyone: Everyone) -> None:
+    everyone.manager.stub.DeleteExperiment(pb.DeleteExperimentRequest(name=everyone.experiment))
+    everyone.manager.stub.PurgeExperiment(pb.PurgeExperimentRequest(name=everyone.experiment))
+
+    for caller in (everyone.manager, everyone.admin, everyone.stranger):
+        for name in (everyone.experiment, everyone.run, everyone.model):
+            with refused("RESOURCE_NOT_FOUND"):
+                get_permissions(caller, name)
 
 
 def test_a_hidden_display_name_is_found_by_nobody_else(everyone: Everyone) -> None:
