@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, func, select, update
+from sqlalchemy import Connection, delete, event, func, select, update
 
 from fivefold_registry.lease import DEAD_SECONDS, Lease
 from fivefold_registry.names import ModelName, VersionName
 from fivefold_registry.store.deliveries import SqlDeliveries
 from fivefold_registry.store.events import event_of
 from fivefold_registry.store.outgoing import (
+    MOST,
     Activity,
     DeliveryRecord,
     DeliveryState,
@@ -34,6 +35,7 @@ from fivefold_runtime.errors import Aborted, NotFound
 from fivefold_runtime.identity import Principal
 from fivefold_runtime.sql import Database, sqlite_in
 from fivefold_runtime.tables import outbox
+from fivefold_runtime.validation import TooManyItems
 from tests.registry.drivers import StoreDriver
 
 ME = "a" * 32
@@ -131,13 +133,14 @@ def test_what_an_attempt_says_does_not_count_once_its_delivery_began_again(store
     assert (one(store, 1).state, one(store, 1).attempts) == (DeliveryState.PENDING, 0)
 
 
-def test_a_delivery_that_is_gone_or_over_is_not_settled(store: SqlDeliveries) -> None:
+def test_a_delivery_that_is_gone_or_over_is_not_settled(database: Database, store: SqlDeliveries) -> None:
     add(store, 1)
     flying = one(store, 1)
     store.settle(ME, flying, DONE)
     store.settle(ME, flying, Result(state=DeliveryState.FAILED))
     assert one(store, 1).state is DeliveryState.DELIVERED
-    store.forget(HOOK)
+    with database.write() as tx:
+        tx.execute(delete(table))
     store.settle(ME, flying, DONE)
     assert store.list(HOOK, (), None, 9) == []
 
@@ -262,6 +265,24 @@ def test_a_webhook_begins_after_what_has_happened(database: Database) -> None:
     driver.delete()
     with pytest.raises(NotFound):
         store.owner_of(made.name)
+
+
+def test_a_model_has_so_many_webhooks_and_no_more_whatever_the_concurrency(database: Database) -> None:
+    StoreDriver(database).model()
+    store, model, ada = SqlWebhooks(database), ModelName("churn"), Principal("ada")
+    for number in range(MOST - 2):
+        store.create(f"{number:032}", model, WebhookChange(), ada)
+
+    def make(number: int) -> bool:
+        try:
+            store.create(f"{number:032}", model, WebhookChange(), ada)
+        except TooManyItems:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(make, range(MOST, MOST + 6))) == 2
+    store.create("f" * 32, None, WebhookChange(), ada)
 
 
 def test_who_acts_follows_and_who_asked_hears(database: Database) -> None:

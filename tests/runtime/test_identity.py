@@ -171,6 +171,25 @@ def test_every_allowed_algorithm_verifies_from_a_pem_file(tmp_path, kind):
     assert verifier.principal({"authorization": f"Bearer {token}"}).subject == "ann"
 
 
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"email": "ann@example.com"}, "ann@example.com"),
+        ({"email": "ann@example.com", "email_verified": True}, "ann@example.com"),
+        ({"email": "ann@example.com", "email_verified": False}, ""),
+        ({"email": ["ann@example.com"]}, ""),
+        ({"email": "a" * 255}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_email_that_the_issuer_stands_for_is_carried(keys, claims, email):
+    verifier = Verifier(str(keys / "jwks.json"), audience="fivefold")
+    token = signed(keys, {"sub": "ann", "aud": "fivefold", "exp": FUTURE, **claims})
+    principal = verifier.principal({"authorization": f"Bearer {token}"})
+    assert principal.email == email
+    assert not email or email not in repr(principal)
+
+
 def test_an_issuer_that_is_asked_for_must_match(keys):
     verifier = Verifier(str(keys / "jwks.json"), audience="fivefold", issuer="https://good")
     good = sign_token(keys, "ann", issuer="https://good")

@@ -93,11 +93,6 @@ class SqlDeliveries:
     def settle(self, owner: str, delivery: DeliveryRecord, result: Result) -> None:
         self._database.run(lambda tx: self._settle(tx, owner, delivery, result))
 
-    def forget(self, sink: str) -> None:
-        with self._database.write() as tx:
-            _lock(tx)
-            tx.execute(delete(deliveries).where(deliveries.c.sink == sink))
-
     def list(
         self, sink: str, states: Collection[DeliveryState], before: int | None, limit: int
     ) -> list[DeliveryRecord]:

@@ -18,6 +18,7 @@ from fivefold_runtime.identity import Principal
 from fivefold_runtime.policy import Authorizer
 
 MAIL = "mail"
+MOST = 100  # webhooks of one model
 
 
 class WebhookStatus(StrEnum):
@@ -170,7 +171,10 @@ class WebhookStore(Protocol):
     """Webhooks. All raise NotFound for one that is not there."""
 
     def create(self, webhook: str, model: ModelName | None, first: WebhookChange, owner: Principal) -> WebhookRecord:
-        """Makes one with a new id, for which its secret is sealed. Raises NotFound for a model that is not there."""
+        """Makes one with a new id, for which its secret is sealed.
+
+        Raises NotFound for a model that is not there, TooManyItems for one that has `MOST` of them.
+        """
         ...
 
     def get(self, webhook: str) -> WebhookRecord: ...
@@ -246,10 +250,6 @@ class DeliveryStore(Protocol):
 
     def settle(self, owner: str, delivery: DeliveryRecord, result: Result) -> None:
         """Writes what became of a delivery; when it is over, the next of its lane is due. Raises LeaseLost."""
-        ...
-
-    def forget(self, sink: str) -> None:
-        """Deletes the deliveries of a sink that is gone."""
         ...
 
     def list(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, select, true, update
 
 from fivefold_registry.names import MODELS, ModelName
-from fivefold_registry.store.outgoing import WebhookChange, WebhookRecord, WebhookStatus
+from fivefold_registry.store.outgoing import MOST, WebhookChange, WebhookRecord, WebhookStatus
 from fivefold_registry.store.outgoing_tables import deliveries, webhooks
 from fivefold_registry.store.rows import Row, moment
 from fivefold_registry.store.tables import models
@@ -21,6 +21,7 @@ from fivefold_runtime.levels import Level
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
 from fivefold_runtime.tables import grants, outbox
+from fivefold_runtime.validation import TooManyItems
 
 
 class SqlWebhooks:
@@ -32,11 +33,7 @@ class SqlWebhooks:
     def create(self, webhook: str, model: ModelName | None, first: WebhookChange, owner: Principal) -> WebhookRecord:
         now = micros(self._database.clock.now())
         with self._database.write() as tx:
-            model_id = None
-            if model is not None:
-                model_id = tx.execute(select(models.c.id).where(models.c.name == model.model)).scalar()
-                if model_id is None:
-                    raise NotFound.of(str(model))
+            model_id = None if model is None else _room(tx, model)
             row: dict[str, object] = {
                 "id": webhook,
                 "model_id": model_id,
@@ -108,6 +105,18 @@ def _row(tx: Connection, webhook: str, *, lock: bool = False) -> Row:
     if row is None:
         raise NotFound.of(f"{WEBHOOKS}/{webhook}")
     return row
+
+
+def _room(tx: Connection, model: ModelName) -> str:
+    """Returns the id of a model that may have one webhook more, locked. Raises NotFound, TooManyItems."""
+    row = tx.execute(select(models.c.id).where(models.c.name == model.model).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound.of(str(model))
+    count = tx.execute(select(func.count()).where(webhooks.c.model_id == row.id)).scalar_one()
+    if count >= MOST:
+        why = f"is {model}, which has {count} webhooks; at most {MOST} are allowed"
+        raise TooManyItems.at("webhook.model", why, limit=MOST, count=count)
+    return row.id
 
 
 def _latest(tx: Connection) -> int:
