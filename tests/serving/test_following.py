@@ -13,6 +13,8 @@ import grpc
 import pytest
 
 from fivefold.models.package import FeatureSpec
+from fivefold.registry.v1 import registry_pb2
+from fivefold.registry.v1.registry_pb2_grpc import RegistryServiceStub
 from fivefold.sdk.columns import to_wire
 from fivefold.sdk.errors import FivefoldError
 from fivefold.serving.v1 import serving_pb2
@@ -301,3 +303,18 @@ def test_a_registry_that_was_restored_from_a_backup_is_followed_as_it_is_now(
             server.until(again)
             assert server.client.serving.predict("restored", asked()).model_version == again
         own.stop()
+
+
+def test_a_version_whose_files_are_elsewhere_is_refused_and_the_one_before_stays(
+    quiet: World, server: Server, packages: Packages
+) -> None:
+    good = quiet.version("moved", packages.of("ridge"))
+    quiet.promote(good)
+    server.until(good)
+    elsewhere = registry_pb2.CreateModelVersionRequest(
+        parent="models/moved", model_version=registry_pb2.ModelVersion(external_uri="s3://another/model")
+    )
+    made = RegistryServiceStub(quiet.registry.channel).CreateModelVersion(elsewhere).name
+    quiet.promote(made)
+    server.until(made, "REFUSED")
+    assert server.state(good) == "LIVE"

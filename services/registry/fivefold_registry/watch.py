@@ -59,9 +59,7 @@ class Feed:
 class Watching:
     """Serves watchers, each on a thread of its own."""
 
-    def __init__(
-        self, outbox: Outbox, models: ModelStore, authorizer: Authorizer, trimmed: Callable[[], int]
-    ) -> None:
+    def __init__(self, outbox: Outbox, models: ModelStore, authorizer: Authorizer, trimmed: Callable[[], int]) -> None:
         """trimmed  tells up to which position events may be gone"""
         self._outbox = outbox
         self._trimmed = trimmed
