@@ -238,6 +238,19 @@ def test_one_answer_is_both_checked_and_connected_to(receiver: Receiver) -> None
     assert receiver.received[0].headers["Host"] == f"hooks.example:{port}"
 
 
+def test_a_name_server_that_does_not_answer_holds_nothing_up() -> None:
+    go_on = threading.Event()
+
+    def silent(host: str, port: int) -> list[str]:
+        go_on.wait(60)
+        return [PUBLIC]
+
+    sender = Sender(Rules(), 0.1, ssl.create_default_context(), silent)
+    with pytest.raises(AddressRefused, match="does not resolve"):
+        sender.post(target_of("https://hooks.example/"), {}, b"{}")
+    go_on.set()
+
+
 def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

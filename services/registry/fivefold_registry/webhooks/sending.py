@@ -80,7 +80,7 @@ class Sender:
 
     def check(self, target: Target) -> list[str]:
         """Returns the addresses of a target, all of them checked. Raises AddressRefused."""
-        addresses = [target.host] if target.literal else list(self._resolve(target.host, target.port))
+        addresses = [target.host] if target.literal else self._resolved(target)
         self._rules.check(target, addresses)
         return addresses
 
@@ -111,6 +111,16 @@ class Sender:
             streams = list(self._open)
         for stream in streams:
             stream.abort()
+
+    def _resolved(self, target: Target) -> list[str]:
+        """Returns the addresses of a name, none when there is no answer in time: the system's resolver has no limit."""
+        found: list[str] = []
+        asking = threading.Thread(
+            target=lambda: found.extend(self._resolve(target.host, target.port)), name="resolve", daemon=True
+        )
+        asking.start()
+        asking.join(self._timeout)
+        return [] if asking.is_alive() else found
 
     def _exchange(
         self, pool: httpcore.ConnectionPool, target: Target, headers: Mapping[str, str], body: bytes
