@@ -184,20 +184,60 @@ def test_a_path_that_could_leave_is_refused_by_every_call(
 ) -> None:
     canary = tmp_path / "canary"
     canary.write_text("untouched")
-    calls: list[Any] = [
-        lambda: tracking.upload(run, path, b"taken over"),
-        lambda: tracking.download(run, path),
-        lambda: tracking.artifacts(run, path),
-        lambda: tracking.artifacts(run, path, recursive=True),
-    ]
-    for call in calls:
-        with refused("NAME_INVALID") as refusal:
-            call()
-        assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
+    stub, digest = tracking.stub, sha256(b"untouched")
+    for parent in (run, logged_model(tracking)):
+        calls: list[Any] = [
+            lambda parent=parent: tracking.upload(parent, path, b"taken over"),
+            lambda parent=parent: tracking.upload(parent, path, b"taken over", offset=3),
+            lambda parent=parent: tracking.download(parent, path),
+            lambda parent=parent: tracking.artifacts(parent, path),
+            lambda parent=parent: tracking.artifacts(parent, path, recursive=True),
+            lambda parent=parent: stub.GetUpload(pb.GetUploadRequest(parent=parent, path=path, sha256=digest)),
+            lambda parent=parent: stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=parent, path=path)),
+        ]
+        for call in calls:
+            with refused("NAME_INVALID") as refusal:
+                call()
+            assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
 
     assert canary.read_text() == "untouched"
     assert stored(service) == []
     assert tracking.artifacts(run) == []
+
+
+# A refusal shows what came, and must not hold what looks like our insides.
+@pytest.mark.parametrize(
+    "id",
+    [
+        *(each for each in HOSTILE if "/etc/" not in each),
+        "",
+        "0" * 32,
+        "m-" + "0" * 31,
+        "m-" + "G" * 32,
+        "M-" + "0" * 32,
+        "x" * 60,
+    ],
+)
+def test_a_parent_that_is_none_is_refused_by_every_call(tracking: Tracking, id: str) -> None:
+    stub = tracking.stub
+    for parent in (f"logged_models/{id}", f"runs/m-{id}", f"logged_models/m-{'0' * 32}/{id}", f"experiments/{id}", id):
+        for call in (
+            lambda parent=parent: tracking.upload(parent, "a", b"1"),
+            lambda parent=parent: tracking.download(parent, "a"),
+            lambda parent=parent: tracking.artifacts(parent),
+            lambda parent=parent: stub.GetUpload(pb.GetUploadRequest(parent=parent, path="a", sha256="0" * 64)),
+            lambda parent=parent: stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=parent, path="a")),
+        ):
+            long = len(parent.encode()) > 64
+            with refused("FIELD_TOO_LONG" if long else "NAME_INVALID" if parent else "FIELD_REQUIRED") as refusal:
+                call()
+            assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def logged_model(tracking: Tracking) -> str:
+    experiment = tracking.experiment(allow_existing=True).name
+    request = pb.CreateLoggedModelRequest(logged_model=pb.LoggedModel(experiment=experiment))
+    return tracking.stub.CreateLoggedModel(request).name
 
 
 def test_a_path_over_its_limit_or_with_nul_is_refused(tracking: Tracking, run: str) -> None:
@@ -208,6 +248,30 @@ def test_a_path_over_its_limit_or_with_nul_is_refused(tracking: Tracking, run: s
     deepest = "/".join(["d"] * 512)
     tracking.upload(run, deepest, b"1")
     assert tracking.download(run, deepest)[1] == b"1"
+
+
+def test_a_folder_is_deleted_with_everything_below_it_and_nothing_beside(tracking: Tracking, run: str) -> None:
+    for path in ("a/b/1", "a/b/c/2", "a/b.txt", "a/bc", "a/B/1", "z"):
+        tracking.upload(run, path, b"1")
+
+    tracking.stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=run, path="a/b"))
+
+    assert tracking.artifacts(run, recursive=True) == ["a/B/1", "a/b.txt", "a/bc", "z"]
+    for gone in ("a/b", "a/b/1", "nothing"):
+        with refused("RESOURCE_NOT_FOUND"):
+            tracking.stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=run, path=gone))
+    tracking.upload(run, "a/b", b"a file now")
+
+
+def test_a_deletion_with_a_request_id_happens_once(tracking: Tracking, run: str) -> None:
+    request = pb.DeleteArtifactRequest(parent=run, path="a", request_id="1")
+    tracking.upload(run, "a", b"1")
+    tracking.stub.DeleteArtifact(request)
+    tracking.upload(run, "a", b"2")
+
+    tracking.stub.DeleteArtifact(request)
+
+    assert tracking.download(run, "a")[1] == b"2"
 
 
 def test_a_link_in_the_store_leads_nowhere(service: Running, tracking: Tracking, run: str, tmp_path: Path) -> None:
@@ -238,4 +302,6 @@ def test_a_deleted_run_takes_no_files_but_shows_them(tracking: Tracking, run: st
 
     with refused("RUN_DELETED"):
         tracking.upload(run, "b", b"2")
+    with refused("RUN_DELETED"):
+        tracking.stub.DeleteArtifact(pb.DeleteArtifactRequest(parent=run, path="a"))
     assert tracking.download(run, "a")[1] == b"1"
