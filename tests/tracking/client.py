@@ -66,7 +66,12 @@ class Tracking:
         return {metric.key: metric.value for metric in self.get(run).metrics}
 
 
-class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):
+class _Token(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
     """Sends a bearer token with every call."""
 
     def __init__(self, token: str) -> None:
@@ -75,4 +80,4 @@ class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
     def _call(self, continuation: Any, details: Any, request: Any) -> Any:
         return continuation(details._replace(metadata=[*(details.metadata or ()), self._header]), request)
 
-    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = _call

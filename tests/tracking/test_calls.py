@@ -128,7 +128,7 @@ def test_the_same_request_id_gets_the_first_answer_and_changes_nothing(on_both: 
 
     assert on_both.search(experiment).total_size == 1
     history = on_both.stub.ListMetricPoints(pb.ListMetricPointsRequest(run=made.name, key="a"))
-    assert len(history.points) == 1
+    assert len(history.points.values) == 1
     logged.metrics[0].value = 2
     with refused("REQUEST_ID_REUSED"):
         on_both.stub.LogBatch(logged)
