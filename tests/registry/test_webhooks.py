@@ -152,6 +152,20 @@ def test_a_failing_receiver_gets_it_again_with_the_same_id_and_later_events_wait
     assert newest.attempts == 1 and newest.HasField("attempt_time") and not newest.HasField("next_attempt_time")
 
 
+def test_attempts_are_counted_by_what_became_of_them(running: Running, hooks: Hooks, receiver: Receiver) -> None:
+    left = iter([500, 500])
+    receiver.answer = lambda _: next(left, 200)
+    name = hooks.create(receiver.url).name
+    hooks.registry.model()
+    _settled(hooks, name, 1)
+
+    def counted(state: str) -> float | None:
+        labels = {"kind": "webhooks", "state": state}
+        return running.server.metrics.registry.get_sample_value("fivefold_registry_deliveries_total", labels)
+
+    assert (counted("pending"), counted("delivered"), counted("failed")) == (2.0, 1.0, None)
+
+
 def test_a_redirect_is_not_followed(hooks: Hooks, receiver: Receiver) -> None:
     with Receiver().served() as elsewhere:
         receiver.answer = lambda _: (307, {"Location": elsewhere.url}, b"")

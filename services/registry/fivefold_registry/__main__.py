@@ -91,6 +91,7 @@ def build(config: Config, resolve: Resolve = system) -> App:
         database=database,
         authorizer=authorizer,
         background=[Binding(store), orphans, courier],
+        collectors=[courier.attempts],
         close=[tracking.close],
     )
 

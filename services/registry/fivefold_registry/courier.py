@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from prometheus_client import Counter as Metric
+
 from fivefold_registry.lease import Lease
 from fivefold_registry.store.events import event_of
 from fivefold_registry.store.outgoing import (
@@ -82,6 +84,12 @@ class Courier:
         self._share = max(1, workers // 4)
         self._log_kept, self._events_kept = log_kept, events_kept
         self._lease = Lease(store, alone=database.is_sqlite)
+        self.attempts = Metric(
+            "fivefold_registry_deliveries",
+            "Attempts to send to webhooks and by mail, by what became of the delivery; pending: it is tried again",
+            ["kind", "state"],
+            registry=None,
+        )
         self._trim_at = 0.0  # monotonic
         self._reached: int | None = None  # events up to here are done, as far as this server knows
         self._kept = 0  # and up to here in the database
@@ -209,6 +217,7 @@ class Courier:
         try:
             kind = delivery.sink.partition("/")[0]
             result = self._channels[kind].send(delivery)
+            self.attempts.labels(kind, result.state).inc()
             if not self._stop.is_set():
                 self._settle(delivery, result)
         except FivefoldError as error:
