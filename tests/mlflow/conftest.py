@@ -64,6 +64,8 @@ def client(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         mlflow.end_run()
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
+    for left in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):  # which MLflow sets for its children
+        os.environ.pop(left, None)
 
 
 @pytest.fixture
