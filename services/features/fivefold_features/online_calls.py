@@ -1,0 +1,49 @@
+"""The RPCs about online values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import grpc
+
+from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features import names, wire
+from fivefold_features.onlinefeatures import OnlineFeatures
+from fivefold_runtime import clock
+from fivefold_runtime.errors import Unimplemented
+from fivefold_runtime.mutation import once
+from fivefold_runtime.sql import Database
+
+if TYPE_CHECKING:
+    from fivefold_features.publishing import Publisher
+
+Context = grpc.ServicerContext
+
+
+class OnlineCalls:
+    """Part of FeatureServicer."""
+
+    database: Database
+    _features: OnlineFeatures
+    _publisher: Callable[[], Publisher]
+
+    def PublishTable(self, request: pb.PublishTableRequest, context: Context) -> pb.PublishTableResponse:
+        table = names.table_id(request.name)
+        moment = wire.micros(request.as_of) if request.HasField("as_of") else None
+        return once(
+            self.database,
+            request,
+            lambda: wire.to_publication(table, *self._publisher().publish(table, moment=moment, reset=request.reset)),
+        )
+
+    def GetOnlineFeatures(self, request: pb.GetOnlineFeaturesRequest, context: Context) -> pb.GetOnlineFeaturesResponse:
+        plan, rows, answer = self._features.get(
+            names.spec_id(request.spec, "spec"),
+            wire.key_columns(request.keys),
+            wire.micros(request.as_of) if request.HasField("as_of") else clock.micros(self.database.clock.now()),
+        )
+        return wire.to_answer(plan, rows, answer, statuses=request.with_statuses, event_times=request.with_event_times)
+
+    def CheckConsistency(self, request: pb.CheckConsistencyRequest, context: Context) -> pb.CheckConsistencyResponse:
+        raise Unimplemented("CheckConsistency is not served yet")
