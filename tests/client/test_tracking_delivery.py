@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import time
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 import fivefold
@@ -56,6 +60,9 @@ class Restartable:
             raise AssertionError("".join(lines))
         watchdog.cancel()
         threading.Thread(target=self._popen.stderr.read, daemon=True).start()  # type: ignore[union-attr]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
 
     def kill(self) -> None:
         self._popen.kill()
@@ -118,6 +125,29 @@ def test_while_the_service_is_away_logging_goes_on_and_what_gave_way_is_counted_
     assert losses.steps[-1] == 4999
     assert list(tracking.history(run.name, "epoch").values) == [0.5, 0.6]
     assert [record.message.count("buffer of 1000 points is full") for record in caplog.records].count(1) == 1
+
+
+def test_a_service_that_hangs_holds_up_no_metric(service: Restartable, tracking: Tracking) -> None:
+    with tracking.run("hangs") as run:
+        run.log_metric("loss", 0, 0)
+        assert run.flush(PATIENCE)
+        service.signal(signal.SIGSTOP)
+        for step in range(1, 1000):
+            run.log_metric("loss", step, step)
+        assert not run.flush(0.1)
+        service.signal(signal.SIGCONT)
+        assert run.flush(PATIENCE)
+    assert list(tracking.history(run.name, "loss").steps) == list(range(1000))
+
+
+def test_the_end_of_a_run_leaves_no_thread_behind(client: Client) -> None:
+    with client.tracking.run("threads", system_metrics=60) as run:
+        run.log_metric("loss", 1)
+        background = run._delivery._thread
+        assert background is not None
+    background.join(PATIENCE)
+    assert not background.is_alive()
+    assert not [thread for thread in threading.enumerate() if thread.name == "fivefold system metrics"]
 
 
 def test_params_that_find_no_service_are_logged_when_it_is_back(service: Restartable, tracking: Tracking) -> None:
@@ -372,6 +402,39 @@ def test_a_key_that_is_not_allowed_is_refused_where_it_is_logged(client: Client)
             assert caught.value.reason == "NAME_INVALID"
         run.log(metrics={"a/b-c_d.e: 1": 1.0, "größe": 2.0})
     assert set(client.tracking.get_run(run.name).metrics) == {"a/b-c_d.e: 1", "größe"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"step": 1.5},
+        {"step": 1 << 63},
+        {"step": "1"},
+        {"time": datetime(1969, 1, 1, tzinfo=UTC)},
+        {"time": datetime(2026, 1, 1)},
+        {"metrics": {"loss": "high"}},
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_is_refused_where_it_is_logged_and_nothing_is_written(
+    client: Client, wrong: dict[str, Any]
+) -> None:
+    with client.tracking.run("wrong") as run:
+        with pytest.raises(fivefold.InvalidArgument):
+            run.log(**{"metrics": {"loss": 1.0}, "params": {"depth": 1}} | wrong)
+        run.log_metric("loss", np.float32(0.5), np.int64(-7))
+    kept = client.tracking.get_run(run.name)
+    assert (kept.params, kept.metrics) == ({}, {"loss": 0.5})
+    assert run.refused == 0
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, "FINISHED"), (0, "FINISHED"), (1, "FAILED"), ("no", "FAILED")])
+def test_a_program_that_exits_in_a_block_ends_the_run_by_its_exit_code(
+    client: Client, code: object, status: str
+) -> None:
+    with pytest.raises(SystemExit), client.tracking.run("exits") as run:
+        raise SystemExit(code)
+    assert client.tracking.get_run(run.name).status == status
 
 
 def test_a_param_that_is_changed_is_an_error_where_it_is_changed(client: Client) -> None:

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fivefold.sdk.datasets import described
 from fivefold.sdk.delivery import CAPACITY, Delivery
-from fivefold.sdk.errors import FivefoldError
+from fivefold.sdk.errors import FivefoldError, InvalidArgument
 from fivefold.sdk.logbatches import batches
-from fivefold.sdk.runs import Run, check_key, number
+from fivefold.sdk.runs import Run, check_key, check_step, number
 from fivefold.sdk.systemmetrics import INTERVAL_SECONDS, SystemMetrics
 from fivefold.sdk.times import microseconds
 
@@ -111,11 +111,16 @@ class ActiveRun:
 
         step, time  of the metrics; None: now
 
-        Raises InvalidArgument for a metric that is no number or whose key is not allowed, before anything is logged;
+        Raises InvalidArgument for a value, key, step or time that cannot be, before anything is logged;
         FailedPrecondition (PARAM_CHANGED) for a param that has another value already.
         """
         points = [(self._checked(key), number(key, value)) for key, value in (metrics or {}).items()]
+        step = check_step(step)
         moment = microseconds(time, "time") if time is not None else clock.time_ns() // 1000
+        if moment < 0:
+            raise InvalidArgument(
+                f"time is {time}, which is before 1970", reason="FIELD_INVALID", facts={"field": "time"}
+            )
         for batch in batches(self.name, params=params, tags=tags):
             self._delivery.call(batch)
         if points:
@@ -123,7 +128,7 @@ class ActiveRun:
 
     def log_metric(self, key: str, value: float, step: int = 0) -> None:
         """Logs one point, in the background."""
-        self._delivery.add([(self._checked(key), number(key, value))], step, clock.time_ns() // 1000)
+        self._delivery.add([(self._checked(key), number(key, value))], check_step(step), clock.time_ns() // 1000)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Logs points of one step, in the background."""
@@ -240,9 +245,11 @@ class ActiveRun:
         _current.set(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
         _current.set(self._before)
-        self.end("FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED")
+        if isinstance(error, SystemExit):
+            return self.end("FINISHED" if error.code in (None, 0) else "FAILED")
+        return self.end("FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED")
 
     def __repr__(self) -> str:
         return f"ActiveRun({self.name}, {self.display_name!r}, of {self.experiment})"

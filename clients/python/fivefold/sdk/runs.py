@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import posixpath
 import re
 from collections.abc import Mapping
@@ -114,3 +115,16 @@ def number(key: str, value: Any) -> float:
         raise InvalidArgument(
             f"metric {key!r} is {value!r}; it must be a number", reason="FIELD_INVALID", facts={"metric": key}
         ) from None
+
+
+def check_step(step: int) -> int:
+    """Returns a training step as an int. Raises InvalidArgument for what is no integer of 64 bits."""
+    try:
+        whole = operator.index(step)
+    except TypeError:
+        whole = None
+    if whole is None or not -(1 << 63) <= whole < 1 << 63:
+        raise InvalidArgument(
+            f"step is {step!r}; it must be an integer of 64 bits", reason="FIELD_INVALID", facts={"field": "step"}
+        )
+    return whole

@@ -227,7 +227,7 @@ class Comparison(Listing[ComparisonRow]):
         if not self:
             return f"{len(self.runs)} runs that do not differ"
         rows = [[row.kind.lower(), row.key, *map(_cell, row.values)] for row in self]
-        head = ["", "", *self.labels]
+        head = ["", "", *(_cell(label) for label in self.labels)]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (head, *rows))
 
