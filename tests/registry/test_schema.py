@@ -30,6 +30,7 @@ class TestSchema(SchemaContract):
         (lambda d: d.store.requests.list("churn", 1, True, None, 9), "requests_by_version"),
         (lambda d: d.store.journal.activities("churn", 1, 0, 9), "activities_by_version"),
         (lambda d: d.store.versions.pending(), "versions_pending"),
+        (lambda d: d.aliases(), "versions_by_stage (model_id=? AND stage=?)"),
         (lambda d: d.versions(order_by="create_time DESC"), "versions_by_creation"),
         (lambda d: d.versions(order_by="update_time"), "versions_by_update"),
         (lambda d: d.versions(filter="run = 'ab'"), "versions_by_run"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -192,12 +192,20 @@ def _policy_values(under: Change, policy: Policy) -> dict[str, object]:
 
 def _latest(tx: Connection, model_ids: Sequence[str]) -> dict[str, list[Row]]:
     """Returns the newest version of each stage, by model."""
-    newest = (
-        select(versions.c.model_id, func.max(versions.c.number).label("number"))
-        .where(versions.c.model_id.in_(model_ids))
-        .group_by(versions.c.model_id, versions.c.stage)
-        .subquery()
-    )
+    # One seek in the index per model and stage, however many versions a model has.
+    each = versions.alias()
+    newest = union_all(
+        *(
+            select(
+                models.c.id.label("model_id"),
+                select(func.max(each.c.number))
+                .where(each.c.model_id == models.c.id, each.c.stage == stage)
+                .scalar_subquery()
+                .label("number"),
+            ).where(models.c.id.in_(model_ids))
+            for stage in Stage
+        )
+    ).subquery()
     query = (
         select(versions)
         .join(newest, and_(versions.c.model_id == newest.c.model_id, versions.c.number == newest.c.number))
