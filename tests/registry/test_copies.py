@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -14,7 +16,7 @@ from fivefold_registry.__main__ import Config, build
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.testing import serve
 from tests.registry.client import ARCHIVED, PRODUCTION, Registry
-from tests.registry.sources import MODEL, RUN, Faulty
+from tests.registry.sources import MODEL, RUN, SOURCE, Faulty
 from tests.runtime.asserting import refused
 
 LOGGED = "logged_models/m-" + "a" * 32
@@ -108,6 +110,34 @@ def test_a_version_from_elsewhere_is_made_once_per_request(on_both: Registry) ->
         parent="models/churn", model_version=pb.ModelVersion(external_uri="s3://b"), request_id="once"
     )
     assert {on_both.stub.CreateModelVersion(request).name for _ in range(3)} == {"models/churn/versions/1"}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_who_makes_a_version_that_is_deleted_meanwhile_is_told(data: Path, whole: bool) -> None:
+    files, copying, go_on = Faulty(), threading.Event(), threading.Event()
+
+    def waits(context: grpc.ServicerContext) -> Iterator[bytes]:
+        copying.set()
+        go_on.wait()
+        yield files.listed
+
+    files.send = waits
+    with files.served() as address, serve(build, Config(data=str(data), tracking=address)) as running:
+        registry = Registry(running.channel, SOURCE)
+        registry.model()
+        with ThreadPoolExecutor(1) as pool:
+            making = pool.submit(registry.make)
+            copying.wait()
+            if whole:
+                registry.stub.DeleteModel(pb.DeleteModelRequest(name="models/churn"))
+            else:
+                registry.delete_version("models/churn/versions/1")
+            go_on.set()
+            with refused("RESOURCE_NOT_FOUND"):
+                making.result()
+        if not whole:
+            assert registry.make().version == 2
+            assert registry.verify().valid
 
 
 class Logged(Faulty):
