@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, false
 
 from fivefold_runtime import tables as runtime_tables
 
@@ -28,6 +28,10 @@ feature_tables = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("freshness", BigInteger),
+    Column("newest_event", BigInteger),  # of all writes since `base`
+    Column("written", BigInteger),  # when rows were written last
 )
 
 versions = Table(
@@ -44,7 +48,33 @@ versions = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("creator", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("producer", Text, nullable=False, server_default=""),
+    Column("newest_event", BigInteger),
+    Column("vacuumed", Boolean, nullable=False, server_default=false()),  # cannot be read any more
+    Column("retired", Boolean, nullable=False, server_default=false()),  # no kept version needs its file any more
+    Column("ordered", Boolean, nullable=False, server_default=false()),  # the file's rows are ordered by identity
 )
+
+compactions = Table(
+    "table_compactions",
+    metadata,
+    Column("table_uid", Text, ForeignKey("feature_tables.uid", ondelete="CASCADE"), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),  # has all rows of this version
+    Column("base", BigInteger, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+retired_files = Table(
+    "retired_files",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("retired", BigInteger, nullable=False),
+    Index("retired_files_due", "retired"),
+)
+
 
 specs = Table(
     "feature_specs",
@@ -56,6 +86,9 @@ specs = Table(
     Column("keys", Text, nullable=False),
     Column("creator", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    Column("functions", Text, nullable=False, server_default="[]"),
+    Column("inputs", Text, nullable=False, server_default="[]"),
 )
 
 spec_tables = Table(
@@ -82,6 +115,9 @@ training_sets = Table(
     Column("key", Text, nullable=False, unique=True),
     Column("creator", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("labels_key", Text, nullable=False, server_default=""),  # file of the label columns that are left out
+    Column("label_columns", Text),  # all columns of the label frame, in order; NULL: made before they were kept
+    Index("training_sets_by_creation", "created", "id"),  # ListTrainingSets
 )
 
 training_set_tables = Table(
@@ -91,6 +127,16 @@ training_set_tables = Table(
     Column("table_uid", Text, ForeignKey("feature_tables.uid"), primary_key=True),
     Column("version", BigInteger, nullable=False),
     Index("training_set_tables_by_table", "table_uid", "version"),
+)
+
+consumers = Table(
+    "consumers",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("creator", Text, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Index("consumers_by_consumer", "consumer"),
 )
 
 runtime_tables.add_to(metadata)
