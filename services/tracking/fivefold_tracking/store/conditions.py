@@ -86,9 +86,10 @@ class Lookup:
         self.sqlite = tx.dialect.name == "sqlite"
         self._long: dict[Field, bool] = {}
 
-    def holds(self, tree: Filter, *, in_turn: bool = False) -> ColumnElement[bool]:
+    def holds(self, tree: Filter, run: ColumnElement[str] = runs.c.id, *, in_turn: bool = False) -> ColumnElement[bool]:
         """Returns the condition that the run of a row of `runs` matches.
 
+        run      the same id, of the row that is read first, so that what does not match costs no look at its run
         in_turn  the rows are looked at one after the other until enough match. PostgreSQL would often make one pass over
                  all that match, as it takes values for rarer than they are; OFFSET 0 keeps it from doing so.
         """
@@ -96,7 +97,7 @@ class Lookup:
         def condition(leaf: Comparison | Presence) -> ColumnElement[bool]:
             if leaf.field.group == ATTRIBUTES:
                 return self.attribute(leaf)
-            return self._looked_up(leaf, runs.c.id, in_turn)
+            return self._looked_up(leaf, run, in_turn)
 
         return sql.where(tree, condition)
 

@@ -124,9 +124,10 @@ def _whole(tx: Connection, order: Sequence[OrderKey], after: Key) -> Key:
 
 def _size(run: RunRecord) -> int:
     """Returns about how many bytes of an answer a run takes."""
-    size = sum(len(point.key.encode()) + _POINT_BYTES for point in run.metrics)
+    texts = [point.key for point in run.metrics]
     for each in run.inputs:
-        size += sum(len(text.encode()) for text in (each.dataset, each.digest, each.source_type, each.source))
-    for texts in (run.params, run.tags, *(each.tags for each in run.inputs)):
-        size += sum(len(key.encode()) + len(value.encode()) for key, value in texts.items())
-    return size
+        texts += (each.dataset, each.digest, each.source_type, each.source)
+    for labels in (run.params, run.tags, *(each.tags for each in run.inputs)):
+        texts += labels
+        texts += labels.values()
+    return len("".join(texts).encode()) + _POINT_BYTES * len(run.metrics)

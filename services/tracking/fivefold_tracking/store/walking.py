@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from sqlalchemy import Connection, FromClause, Select, and_, case, literal, null, select, union_all
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, literal, null, select, union_all
 
 from fivefold_runtime.filters import Comparison, Filter, OrderKey, Presence
 from fivefold_tracking.fields import ATTRIBUTES, METRICS
@@ -94,13 +94,14 @@ def _statement(
     conditions = [scope.seen()]
     rest = list(conjuncts(tree))
     first, rank = segment.first, segment.rank
+    run: ColumnElement[str] = runs.c.id
     if first is not None:
         if rank == NONE:
             conditions.append(lookup.holds(Presence(first.field, False)))
             columns.append(Column(null(), literal(NONE), False))
         else:
             table, chosen = lookup.rows(first.field, scope.numbers)
-            source = table.join(runs, runs.c.id == table.c.run)
+            source, run = table.join(runs, runs.c.id == table.c.run), table.c.run
             conditions += chosen
             conditions.append(table.c.value.is_not(None) if rank == VALUE else table.c.value.is_(None))
             # What the filter says of the same key bounds how far the index is read.
@@ -111,7 +112,7 @@ def _statement(
         source, column = _joined(source, key)
         columns.append(column)
     query = select(*selected(columns)).select_from(source).where(*conditions)
-    query = query.where(*(lookup.holds(part, in_turn=True) for part in rest))
+    query = query.where(*(lookup.holds(part, run, in_turn=True) for part in rest))
     if after is not None:
         query = query.where(beyond(columns, after, fixed=first is not None))
     return query.order_by(*ordered(columns, fixed=first is not None, none=rank != VALUE))
