@@ -323,7 +323,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filter=TEXTS | TREES, order_by=TEXTS | st.just(""))
 def test_no_search_breaks_the_service_or_shows_more_than_it_should(
     on_both: Registry, filter: str, order_by: str
