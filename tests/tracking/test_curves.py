@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from fivefold_tracking.lifecycle import RunStatus
 from fivefold_tracking.metrics import Series
+from fivefold_tracking.store import points
 from fivefold_tracking.store.records import NewRun, Part
 from fivefold_tracking.store.sql import Store
 
@@ -111,8 +113,6 @@ def test_a_long_history_is_paged_thinned_out_and_followed(request: pytest.Fixtur
 
 
 def test_the_reads_of_a_long_history_use_its_indexes(sqlite_store: Store) -> None:
-    from sqlalchemy import event
-
     a_run.count += 1  # type: ignore[attr-defined]
     run = a_run(sqlite_store)
     series = Series("m", [0.0] * 3000, list(range(3000)), [NOW] * 3000)
@@ -128,7 +128,11 @@ def test_the_reads_of_a_long_history_use_its_indexes(sqlite_store: Store) -> Non
 
     sqlite_store.metrics.sample([run], ["m"], 100)
     sqlite_store.metrics.sample([run], ["m"], 100, 10, 2500)
-    sqlite_store.metrics.points(run, "m", (100, NOW, 101), 10, 50, 900)
+    with engine.connect() as connection:  # those that SQLAlchemy does not run
+        for prepared in (points._PAGE, points._NEXT_PAGE, points._SINCE):
+            asked = [0] * len(prepared._names)
+            rows = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {prepared._sql}", asked)
+            plans.extend(row[3] for row in rows)
 
     assert plans
     assert [plan for plan in plans if "SEARCH points USING" not in plan] == []

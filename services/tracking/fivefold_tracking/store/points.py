@@ -45,7 +45,17 @@ _INTO_POSTGRES = (
     " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::float8[])"
 )
 _BY_STEP = (points.c.step, points.c.time, points.c.place)
-_PAGE = select(*_BY_STEP, points.c.value).where(points.c.metric == bindparam("of")).order_by(*_BY_STEP)
+_HISTORY = (
+    select(*_BY_STEP, points.c.value)
+    .where(points.c.metric == bindparam("of"), points.c.step <= bindparam("highest"))
+    .order_by(*_BY_STEP)
+    .limit(bindparam("most"))
+)
+_PAGE = Prepared(_HISTORY.where(points.c.step >= bindparam("lowest")))
+_NEXT_PAGE = Prepared(
+    _HISTORY.where(tuple_(*_BY_STEP) > tuple_(bindparam("step"), bindparam("time"), bindparam("place")))
+)
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
 _SINCE = Prepared(
     select(points.c.step, points.c.time, points.c.place, points.c.value)
     .where(points.c.metric == bindparam("of"), points.c.place > bindparam("after"))
@@ -141,10 +151,13 @@ def page(
     found = known(tx, run, [key]).get(key)
     if found is None:
         return History(Series(key, (), (), ()))
-    query = within(_PAGE, lowest, highest)
-    if after is not None:
-        query = query.where(tuple_(*_BY_STEP) > tuple_(*after))
-    rows = tx.execute(query.limit(limit + 1), {"of": found.id}).all()
+    highest = _GREATEST if highest is None else highest
+    if after is None:
+        first = {"lowest": _LEAST if lowest is None else lowest}
+        rows = _PAGE.all(tx, {"of": found.id, "highest": highest, "most": limit + 1, **first})
+    else:
+        place = dict(zip(("step", "time", "place"), after, strict=True))
+        rows = _NEXT_PAGE.all(tx, {"of": found.id, "highest": highest, "most": limit + 1, **place})
     more = tuple(rows[limit - 1][:3]) if len(rows) > limit else None
     return History(series(key, rows[:limit]), found.points, more)
 
