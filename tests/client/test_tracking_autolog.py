@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import joblib
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -77,6 +78,15 @@ def test_a_pipeline_and_a_search_are_one_model_each_and_further_models_are_neste
     assert nested[0].params["best_C"] in ("0.1", "1.0")
     assert 0 < nested[0].metrics["best_score"] <= 1
     assert client.tracking.get_run(run.name).params["logisticregression__C"] == "0.5"
+
+
+def test_what_the_threads_of_a_fit_train_is_part_of_it(client: Client) -> None:
+    voting = VotingClassifier([("a", LogisticRegression()), ("b", xgboost.XGBClassifier(n_estimators=2))], n_jobs=2)
+    with client.tracking.run("autolog threads") as run, run.autolog(models=False):
+        with joblib.parallel_backend("threading"):
+            voting.fit(X, Y)
+    assert client.tracking.get_run(run.name).tags["estimator"] == "VotingClassifier"
+    assert len(client.tracking.search("autolog threads", parent_run=run.name)) == 0
 
 
 class LinearRegressionClassifier(ClassifierMixin, LinearRegression):

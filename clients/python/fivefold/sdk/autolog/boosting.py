@@ -92,6 +92,8 @@ def _install(
         outer = autolog.recording
         if outer is not None:
             return with_callback(outer, original, arguments, named)
+        if autolog.is_part:
+            return original(*arguments, **named)
         with autolog.training(f"{name}.train") as recording:
             recording.tags({"estimator": "Booster", name: library.__version__})
             with guarded("params"):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from fivefold.sdk.autolog.patches import Patches
@@ -40,6 +41,7 @@ class Autolog:
         self.score = score
         self._patches = Patches()
         self._taken = False
+        self._under_way = 0
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -65,11 +67,17 @@ class Autolog:
         found: Recording | None = getattr(self._local, "recording", None)
         return found
 
+    @property
+    def is_part(self) -> bool:
+        """Whether what this thread is to train is part of what is being recorded: further in, or by joblib's threads."""
+        return self.recording is not None or (self._under_way > 0 and _called_by("joblib"))
+
     @contextmanager
     def training(self, name: str) -> Iterator[Recording]:
         """Records a training of this thread within the block: to the run if it is the first, else to a nested one."""
         with self._lock:
             first, self._taken = not self._taken, True
+            self._under_way += 1
         recording = Recording(self.run if first else None, self, name)
         self._local.recording = recording
         try:
@@ -81,6 +89,8 @@ class Autolog:
             recording.end("FINISHED")
         finally:
             self._local.recording = None
+            with self._lock:
+                self._under_way -= 1
 
 
 class Recording:
@@ -137,6 +147,15 @@ def guarded(what: str) -> Iterator[None]:
     except Exception as error:
         message = getattr(error, "message", str(error)).splitlines() or [""]
         log.warning("%s could not be recorded: %s: %s", what, type(error).__name__, message[0][:500])
+
+
+def _called_by(library: str) -> bool:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == library:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def key_of(text: str) -> str:

@@ -18,7 +18,7 @@ def install(autolog: Autolog, patches: Patches) -> None:
     from sklearn.base import BaseEstimator
 
     def fitted(original: Any, estimator: Any, *data: Any, **named: Any) -> Any:
-        if autolog.recording is not None or not hasattr(estimator, "predict"):
+        if autolog.is_part or not hasattr(estimator, "predict"):
             return original(estimator, *data, **named)
         with autolog.training(type(estimator).__name__) as recording:
             recording.tags({"estimator": type(estimator).__name__, "sklearn": sklearn.__version__})
