@@ -19,15 +19,8 @@ from prometheus_client import Counter as Metric
 
 from fivefold_registry.lease import Lease
 from fivefold_registry.store.events import event_of
-from fivefold_registry.store.outgoing import (
-    MAIL,
-    DeliveryRecord,
-    DeliveryState,
-    DeliveryStore,
-    Draft,
-    LeaseLost,
-    Result,
-)
+from fivefold_registry.store.outgoing import MAIL, DeliveryRecord, DeliveryState, Draft, LeaseLost, Result
+from fivefold_registry.store.outgoing_protocol import DeliveryStore
 from fivefold_registry.store.records import EventRecord
 from fivefold_runtime.errors import FivefoldError
 from fivefold_runtime.outbox import Outbox

@@ -6,7 +6,7 @@ owner has given no sign of life for a while by this server's own clock: no two m
 
 from __future__ import annotations
 
-from fivefold_registry.store.outgoing import DeliveryStore
+from fivefold_registry.store.outgoing_protocol import DeliveryStore
 from fivefold_runtime.ids import new_id
 
 BEAT_SECONDS = 3.0  # between two signs of life

@@ -8,17 +8,8 @@ from datetime import timedelta
 from fivefold_registry.mail.letters import TOLD, Letter, is_address, message, write
 from fivefold_registry.mail.sending import MailFailed, Smtp
 from fivefold_registry.rights import Rights
-from fivefold_registry.store.outgoing import (
-    MAIL,
-    DeliveryRecord,
-    DeliveryState,
-    DeliveryStore,
-    DetailStore,
-    Draft,
-    Listener,
-    Result,
-    SubscriptionStore,
-)
+from fivefold_registry.store.outgoing import MAIL, DeliveryRecord, DeliveryState, Draft, Listener, Result
+from fivefold_registry.store.outgoing_protocol import DeliveryStore, DetailStore, SubscriptionStore
 from fivefold_registry.store.records import EventRecord
 from fivefold_registry.webhooks.pace import wait
 from fivefold_runtime.clock import Clock

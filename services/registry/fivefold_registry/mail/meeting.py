@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from fivefold_registry.store.outgoing import SubscriptionStore
+from fivefold_registry.store.outgoing_protocol import SubscriptionStore
 from fivefold_runtime.calls import caller
 from fivefold_runtime.identity import Principal
 from fivefold_runtime.outbox import Outbox

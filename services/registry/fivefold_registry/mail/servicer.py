@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fivefold.registry.v1 import subscriptions_pb2 as pb
 from fivefold_registry.mail.letters import is_address
 from fivefold_registry.names import ModelName, VersionName
-from fivefold_registry.store.outgoing import Activity, SubscriptionRecord, SubscriptionStore
+from fivefold_registry.store.outgoing import Activity, SubscriptionRecord
+from fivefold_registry.store.outgoing_protocol import SubscriptionStore
 from fivefold_runtime import paging
 from fivefold_runtime.calls import caller
 from fivefold_runtime.errors import InvalidArgument

@@ -6,16 +6,8 @@ import random
 from datetime import timedelta
 
 from fivefold_registry.rights import Rights
-from fivefold_registry.store.outgoing import (
-    DeliveryRecord,
-    DeliveryState,
-    DetailStore,
-    Draft,
-    Result,
-    WebhookRecord,
-    WebhookStatus,
-    WebhookStore,
-)
+from fivefold_registry.store.outgoing import DeliveryRecord, DeliveryState, Draft, Result, WebhookRecord, WebhookStatus
+from fivefold_registry.store.outgoing_protocol import DetailStore, WebhookStore
 from fivefold_registry.store.records import EventRecord
 from fivefold_registry.webhooks.addresses import AddressRefused, target_of
 from fivefold_registry.webhooks.events import GENERAL, body, told_as

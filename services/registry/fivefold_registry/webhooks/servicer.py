@@ -13,7 +13,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from fivefold.registry.v1 import webhooks_pb2 as pb
 from fivefold_registry.names import ModelName
-from fivefold_registry.store.outgoing import DeliveryStore, WebhookChange, WebhookRecord, WebhookStatus, WebhookStore
+from fivefold_registry.store.outgoing import WebhookChange, WebhookRecord, WebhookStatus
+from fivefold_registry.store.outgoing_protocol import DeliveryStore, WebhookStore
 from fivefold_registry.webhooks import wire
 from fivefold_registry.webhooks.addresses import AddressRefused, target_of
 from fivefold_registry.webhooks.channel import WebhookChannel, refusal
