@@ -66,6 +66,16 @@ def test_a_fit_leaves_params_score_importances_and_a_package_that_predicts_the_s
     assert (sklearn_package.load(files / "model").predict(X) == model.predict(X)).all()
 
 
+def test_a_package_that_a_run_logs_becomes_a_version_of_a_registered_model(client: Client) -> None:
+    with client.tracking.run("log model") as run:
+        source = run.log_model(LinearRegression().fit(X, Y), "models/linear", example=X, metadata={"team": "a"})
+    client.registry.create_model("logged-linear")
+    version = client.registry.create_version("logged-linear", source)
+    assert (version.status, version.lineage.run) == ("READY", run.name)
+    with pytest.raises(fivefold.InvalidArgument, match="must be a frame or a matrix"):
+        run.log_model(LinearRegression().fit(X, Y), example=7)
+
+
 def test_a_pipeline_and_a_search_are_one_model_each_and_further_models_are_nested_runs(client: Client) -> None:
     with client.tracking.run("autolog nested") as run, client.tracking.autolog():
         make_pipeline(StandardScaler(), LogisticRegression(C=0.5)).fit(X, Y)

@@ -42,7 +42,7 @@ def test_runs_nest_by_child_by_nested_and_by_parent(client: Client) -> None:
 
 def test_a_run_may_start_with_its_params_and_in_an_experiment_by_name(client: Client) -> None:
     home = client.tracking.experiments.create("named").name
-    with client.tracking.run(home, params={"depth": 6}, tags={"team": "a"}) as run:
+    with client.run(home, params={"depth": 6}, tags={"team": "a"}) as run:
         pass
     kept = client.tracking.get_run(run.name)
     assert (kept.experiment, kept.params, kept.tags["team"]) == (home, {"depth": "6"}, "a")

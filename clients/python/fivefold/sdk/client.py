@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fivefold.sdk.addresses import resolve
 from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.transport import Access, Transport
 
 if TYPE_CHECKING:
+    from fivefold.sdk.activerun import ActiveRun
     from fivefold.sdk.automl import AutoML
     from fivefold.sdk.features import Features
     from fivefold.sdk.registry import Registry
@@ -103,6 +104,10 @@ class Client:
         from fivefold.sdk.serving import Serving
 
         return Serving(self._transports["serving"])
+
+    def run(self, experiment: str, **options: Any) -> ActiveRun:
+        """Starts a run, as `tracking.run` does: `with client.run("late flights", name="baseline") as run: …`."""
+        return self.tracking.run(experiment, **options)
 
     def health(self, service: str, timeout: float = 2.0) -> str:
         """Returns "SERVING", "NOT_SERVING" or "UNKNOWN", as the service says of itself.
