@@ -26,6 +26,7 @@ from fivefold_runtime.settings import StartError
 
 CHUNK = 1024 * 1024  # bytes that reads hand on at a time
 _PART = 8 * 1024 * 1024  # bytes of one part of an upload; a bucket takes 10,000 parts
+_UNFINISHED = "*#*"  # how the library names files that it still writes; no key has this character
 log = logging.getLogger(__name__)
 
 _REMOTE = ("s3", "gs", "az", "abfs", "abfss")
@@ -171,6 +172,28 @@ class Objects:
         with _mapped(key), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, self._checked(key))
 
+    def delete_below(self, prefix: str) -> None:
+        """Deletes every object below a prefix of whole ids, and the folder that a local store keeps them in."""
+        for key, _ in [*self.list(prefix)]:
+            self.delete(key)
+        if self._root is not None:
+            with contextlib.suppress(OSError):  # not there, or not empty any more
+                (self._root / self._checked(prefix)).rmdir()
+
+    def delete_unfinished(self, before: float) -> int:
+        """Deletes what writes left that a kill ended, in a local store; buckets have rules of their own for that.
+
+        before  seconds since 1970: younger ones may still be written
+        Returns how many there were.
+        """
+        gone = 0
+        for place in self._root.rglob(_UNFINISHED) if self._root is not None else ():
+            with contextlib.suppress(OSError):  # finished or deleted meanwhile
+                if place.is_file() and not place.is_symlink() and place.stat().st_mtime < before:
+                    place.unlink()
+                    gone += 1
+        return gone
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yields (key, size in bytes) of every object below a prefix of whole ids ("ab/cd"), in no order. "": all."""
         with _mapped(prefix):
@@ -192,7 +215,10 @@ class Objects:
         if self._root is not None:
             path = self._root / key
             for place, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-                handle = os.open(place, flags)
+                try:
+                    handle = os.open(place, flags)
+                except FileNotFoundError:
+                    return  # Someone deleted it since, which is no failure of the write.
                 try:
                     os.fsync(handle)
                 finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
+import time
 
 import pytest
 from test_names import HOSTILE
@@ -154,6 +156,43 @@ def test_a_full_disk_is_storage_full_and_leaves_nothing_half_written(tmp_path):
         assert files(place) == ["small"]
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_everything_below_a_prefix_goes_and_nothing_beside(objects, tmp_path):
+    for key in ("a/b/1", "a/b/c/2", "a/bc", "a/x"):
+        objects.put(key, [b"x"])
+
+    objects.delete_below("a/b")
+    objects.delete_below("nothing")
+
+    assert {key for key, _ in objects.list()} == {"a/bc", "a/x"}
+    for hostile in ("..", "a/..", "/etc"):
+        with pytest.raises(NameInvalid):
+            objects.delete_below(hostile)
+
+
+def test_what_a_killed_write_left_goes_once_it_is_old(objects, tmp_path):
+    writer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\nfrom fivefold_runtime.objects import Objects\n"
+            "def chunks():\n    yield b'x' * 20_000_000\n    print('some', flush=True)\n    time.sleep(600)\n"
+            "Objects.open(sys.argv[1]).put('a/large', chunks())",
+            str(tmp_path / "root"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert writer.stdout.readline() == b"some\n"
+    while not [name for name in files(tmp_path / "root") if "large" in name]:
+        time.sleep(0.02)
+    writer.kill()
+    writer.wait()
+    objects.put("a/kept", [b"x"])
+
+    assert objects.delete_unfinished(before=time.time() - 3600) == 0
+    assert objects.delete_unfinished(before=time.time() + 3600) == 1
+    assert files(tmp_path / "root") == ["kept"]
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "http://x/y", "/proc/no/such"])

@@ -3,6 +3,8 @@ object store."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -333,6 +335,39 @@ def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
 
     assert count == size
     assert most[0] - before < 70 * MESSAGE, f"{(most[0] - before) / MESSAGE:.0f} MB"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 24 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_file_that_the_disk_does_not_hold_is_refused_and_leaves_the_room_to_others(small_disk: Path) -> None:
+    data = noise(40 * MESSAGE)
+    with serve(build, Config(data=str(small_disk / "data"))) as service:
+        tracking = Tracking(service.channel)
+        run = tracking.run(tracking.experiment().name).name
+        tracking.upload(run, "before", b"1")
+
+        for _ in range(3):
+            with refused("STORAGE_FULL") as refusal:
+                tracking.stub.UploadArtifact(messages(run, "large", data))
+            assert refusal.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert tracking.download(run, "before")[1] == b"1"
+        tracking.stub.UploadArtifact(messages(run, "fits", data[: 8 * MESSAGE]))
+
+        assert tracking.download(run, "fits")[1] == data[: 8 * MESSAGE]
+        assert tracking.artifacts(run) == ["before", "fits"]
 
 
 @pytest.mark.parametrize("stop", [1, 1000, PART - 1, PART, PART + 1])

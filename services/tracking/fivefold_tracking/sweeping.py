@@ -64,6 +64,7 @@ class Sweeper:
     def look(self) -> None:
         """Looks at all objects for what a crash left: contents without a row, parts without an upload."""
         now = self._now()
+        self._objects.delete_unfinished(before=uploads.since(now) / 1e6)
         for block in _blocks(self._objects.list()):
             contents = {key.rpartition("/")[2]: size for key, size in block if uploads.upload_of(key) is None}
             digests = [sha256 for sha256 in contents if len(sha256) == 64]

@@ -20,9 +20,10 @@ from fivefold_tracking.store.artifact_protocol import ArtifactStore, UploadStore
 from fivefold_tracking.store.records import ArtifactRecord, UploadKey
 from fivefold_tracking.uploads import Arriving, since
 
-# What no second attempt with the same bytes can mend: nothing of such an upload is kept.
+# What no second attempt with the same bytes can mend, or where there is no room: nothing of such an upload is kept.
 _FINAL = frozenset(
     {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.ALREADY_EXISTS,
         grpc.StatusCode.FAILED_PRECONDITION,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from fivefold_runtime.errors import FieldViolation, FivefoldError, OutOfRange
+from fivefold_runtime.faults import StorageFull
 from fivefold_runtime.ids import new_id
 from fivefold_runtime.objects import Objects
 from fivefold_tracking.store.artifact_protocol import UploadStore
@@ -85,10 +86,16 @@ class Arriving:
         if self._kept is None or self._lost:
             return
         try:
-            if self._store.end(self._kept.id, self._writer):
+            if self._end(self._kept.id):
                 remove(self._objects, self._kept.id)
         except FivefoldError as error:
             log.warning("parts of an upload are not removed yet", extra={"reason": error.reason})
+
+    def _end(self, upload: str) -> bool:
+        try:
+            return self._store.end(upload, self._writer)
+        except StorageFull:
+            return True  # The parts are the room that is missing. Who goes on with them is told that they are gone.
 
     def _keep(self) -> None:
         kept = self._kept or self._begin()
@@ -118,8 +125,7 @@ def since(now: int) -> int:
 
 def remove(objects: Objects, upload: str) -> None:
     """Deletes the parts of an upload that is over or forgotten."""
-    for key, _ in list(objects.list(f"{FOLDER}/{upload}")):
-        objects.delete(key)
+    objects.delete_below(f"{FOLDER}/{upload}")
 
 
 def upload_of(key: str) -> str | None:

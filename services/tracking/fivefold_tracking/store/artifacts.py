@@ -108,8 +108,8 @@ class SqlArtifactStore:
     def remove(self, sha256: str, erase: Callable[[], None]) -> bool:
         def work(tx: Connection) -> bool:
             # Locked by a statement of its own: only the next one sees what an entry, waited for here, committed.
-            tx.execute(select(blobs.c.sha256).where(blobs.c.sha256 == sha256).with_for_update())
-            if not tx.execute(delete(blobs).where(blobs.c.sha256 == sha256, _UNUSED)).rowcount:
+            held = tx.execute(select(blobs.c.sha256).where(blobs.c.sha256 == sha256).with_for_update()).first()
+            if held is None or not tx.execute(delete(blobs).where(blobs.c.sha256 == sha256, _UNUSED)).rowcount:
                 return False
             erase()
             return True
