@@ -68,18 +68,25 @@ def test_stores_are_pickled_with_the_client(store: TrackingStore, models: Regist
 
 
 SCRIPT = """
-import multiprocessing, os, sys
+import multiprocessing, os, pathlib, sys
 import mlflow
+
+folder = pathlib.Path("folder")
+folder.mkdir()
+for file in "abc":
+    (folder / file).write_text(file)
 
 mlflow.set_tracking_uri(sys.argv[1])
 experiment = mlflow.set_experiment(sys.argv[2]).experiment_id
 with mlflow.start_run(run_name="parent") as run:
     mlflow.log_metric("before", 1)
     mlflow.log_metric("a", 1, synchronous=False).wait()
+    mlflow.log_artifacts(folder, "parent", run_id=run.info.run_id)
 
     def child(place):
         mlflow.log_metric(f"child{place}", place, run_id=run.info.run_id)
         mlflow.log_metric(f"later{place}", place, run_id=run.info.run_id, synchronous=False).wait()
+        mlflow.log_artifacts(folder, f"child{place}", run_id=run.info.run_id)
         mlflow.log_text("x", f"child{place}.txt", run_id=run.info.run_id)
         with mlflow.start_run(run_name=f"child{place}", nested=True):
             mlflow.log_param("p", place)

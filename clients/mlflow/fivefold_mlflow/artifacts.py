@@ -9,6 +9,7 @@ import os
 import posixpath
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ class FivefoldArtifacts(ArtifactRepository):
             raise translated(error) from error
         self._tracking = connection("tracking", addresses["tracking"], TrackingServiceStub)
         self._registry = connection("registry", addresses["registry"], RegistryServiceStub)
+
+    @property
+    def thread_pool(self) -> ThreadPoolExecutor:
+        """The pool of this process: MLflow keeps repositories, and the threads of a parent are not there after a fork."""
+        if self._pool_of != os.getpid():
+            self.thread_pool = self._create_thread_pool()
+        return self._pool
+
+    @thread_pool.setter
+    def thread_pool(self, pool: ThreadPoolExecutor) -> None:
+        self._pool, self._pool_of = pool, os.getpid()
 
     def log_artifact(self, local_file: str | os.PathLike[str], artifact_path: str | None = None) -> None:
         """Stores one file in a folder."""

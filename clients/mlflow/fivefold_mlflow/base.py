@@ -16,7 +16,6 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.utils.uri import append_to_uri_path
-from mlflow.utils.validation import _parse_experiment_id
 
 from fivefold.sdk.errors import FivefoldError
 from fivefold.tracking.v1 import tracking_pb2 as pb
@@ -49,7 +48,7 @@ class Base:
 
     def _number(self, experiment_id: Any) -> str:
         """Returns the number that Fivefold has for an id. Raises MlflowException for one that cannot exist."""
-        number = _parse_experiment_id(DEFAULT if experiment_id in (None, "") else experiment_id)
+        number = parsed_id(DEFAULT if experiment_id in (None, "") else experiment_id)
         if number == 0:
             if default := self._default_number():
                 return default
@@ -110,6 +109,14 @@ class Base:
 @lru_cache(maxsize=1000)
 def _below(location: str, steps: tuple[str, ...]) -> str:
     return append_to_uri_path(location, *steps)
+
+
+def parsed_id(experiment_id: Any) -> int:
+    """Returns the number of an experiment's id. Raises MlflowException for what is no number."""
+    try:
+        return int(experiment_id)
+    except (TypeError, ValueError):
+        raise invalid(f"Invalid experiment ID '{experiment_id}'. Experiment ID must be a valid integer.") from None
 
 
 def run_name(run_id: str) -> str:

@@ -10,10 +10,10 @@ from mlflow.entities import Run, RunInfo, RunTag, ViewType, _DatasetSummary
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from mlflow.utils.name_utils import _generate_random_name
 from mlflow.utils.search_utils import SearchUtils
-from mlflow.utils.validation import _parse_experiment_id, _validate_tag
+from mlflow.utils.validation import _validate_tag
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
-from fivefold_mlflow.base import Base, about_run, check_max_results, filled, no_collection, run_name
+from fivefold_mlflow.base import Base, about_run, check_max_results, filled, no_collection, parsed_id, run_name
 from fivefold_mlflow.entities import run_of, stamp_of, status_to_wire
 from fivefold_mlflow.experiments import VIEWS
 from fivefold_mlflow.failures import Failure, invalid
@@ -131,7 +131,7 @@ class Runs(Base):
 
     def _experiments(self, ids: Iterable[str]) -> list[str]:
         """Returns the names of experiments; ids that cannot exist have no runs."""
-        numbers = {_parse_experiment_id(found) for found in ids}
+        numbers = {parsed_id(found) for found in ids}
         if len(numbers) > _MOST_EXPERIMENTS:
             raise invalid(f"A search takes at most {_MOST_EXPERIMENTS} experiments. Got {len(numbers)}.")
         return [f"experiments/{self._number(number)}" for number in sorted(numbers) if 0 <= number < 10**18]
