@@ -31,6 +31,9 @@ from fivefold.tracking.v1.tracking_pb2_grpc import (
     TrackingServiceStub,
     add_TrackingServiceServicer_to_server,
 )
+from fivefold_runtime.keys import make_key, sign_token
+from fivefold_runtime.testing import serve
+from fivefold_tracking.__main__ import Config, build
 
 PATIENCE = 60  # seconds until a process has started or a buffer has emptied, on a loaded machine
 
@@ -402,6 +405,28 @@ def test_a_key_that_is_not_allowed_is_refused_where_it_is_logged(client: Client)
             assert caught.value.reason == "NAME_INVALID"
         run.log(metrics={"a/b-c_d.e: 1": 1.0, "größe": 2.0})
     assert set(client.tracking.get_run(run.name).metrics) == {"a/b-c_d.e: 1", "größe"}
+
+
+def test_points_wait_for_a_token_that_is_good_and_the_caller_is_the_user(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    config = Config(data=str(tmp_path / "data"), auth="jwt", jwt_keys=str(make_key(keys)))
+    token = tmp_path / "token"
+    token.write_text(sign_token(keys, "mia"))
+    with serve(build, config) as running:
+        transport = Transport("tracking", running.address, Access(token_file=str(token)))
+        tracked = Tracking(transport)
+        with tracked.run("tokens") as run:
+            token.write_text("no token")
+            run.log_metric("loss", 1.0)
+            assert not run.flush(0.5)
+            token.write_text(sign_token(keys, "mia"))
+            assert run.flush(PATIENCE)
+        kept = tracked.get_run(run.name)
+        assert (kept.user, kept.status, kept.metrics) == ("mia", "FINISHED", {"loss": 1.0})
+        token.write_text(sign_token(keys, "sam"))
+        with pytest.raises(fivefold.NotFound):
+            tracked.get_run(run.name)
+        transport.close()
 
 
 @pytest.mark.parametrize(
