@@ -208,6 +208,7 @@ BROUGHT_ALONG = {
         ("Secret", "fivefold-database"),
         ("Secret", "fivefold-redis"),
         ("Secret", "fivefold-objects"),
+        ("Secret", "fivefold-registry"),
         ("Secret", "fivefold-ray"),
         ("Secret", "fivefold-gateway-tls"),
         ("GatewayClass", "fivefold"),
