@@ -34,14 +34,6 @@ class Prepared:
         """Runs it. `values` has every parameter."""
         self._execute(tx, values)
 
-    def run_each(self, tx: Connection, rows: Sequence[Values]) -> None:
-        """Runs it once for each of the rows, of which there must be one."""
-        if tx.dialect.name != "sqlite":
-            tx.execute(self._elsewhere, rows)
-            return
-        for row in rows:
-            self._execute(tx, row)
-
     def first(self, tx: Connection, values: Values) -> Any:
         """Returns the first row, a tuple in the order of the columns; None where there is none."""
         rows = self.all(tx, values)  # All of them, because a statement that is still open stops the commit.

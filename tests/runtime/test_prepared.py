@@ -43,11 +43,12 @@ def test_rows_come_as_tuples_in_the_order_of_the_columns(database):
         assert READ.first(tx, {"least": "z", "most": 1}) is None
 
 
-def test_one_statement_runs_for_each_row(database):
+def test_texts_are_values_and_no_sql(database):
     with database.write() as tx:
         for name in "abc":
             ADD.run(tx, {"name": name, "text": ""})
-        PUT.run_each(tx, [{"of": name, "to": f"'{name}'; --"} for name in "ac"])
+        for name in "ac":
+            PUT.run(tx, {"of": name, "to": f"'{name}'; --"})
 
     assert rows(database) == [("a", "'a'; --"), ("b", ""), ("c", "'c'; --")]
 

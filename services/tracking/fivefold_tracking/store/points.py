@@ -44,6 +44,11 @@ _INTO_POSTGRES = (
     "INSERT INTO points (metric, step, time, place, value)"
     " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::float8[])"
 )
+_CHANGE_POSTGRES = (
+    "UPDATE metrics SET step = new.step, time = new.time, value = new.value, points = new.points"
+    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::float8[], %s::bigint[])"
+    " AS new (id, step, time, value, points) WHERE metrics.id = new.id"
+)
 _BY_STEP = (points.c.step, points.c.time, points.c.place)
 _HISTORY = (
     select(*_BY_STEP, points.c.value)
@@ -93,8 +98,7 @@ def add(tx: Connection, run: str, experiment: int, given: Sequence[Series]) -> N
         last = latest((known.last, last))
         change = {"last_step": last.step, "last_time": last.time, "last_value": stored(last.value)}
         changed.append({"of": known.id, "count": known.points + count, **change})
-    if changed:
-        _CHANGE.run_each(tx, changed)
+    _change(tx, changed)
     if new:
         ids.update((row.key, row.id) for row in tx.execute(_NEW, new))
     places = [there[one.key].points if one.key in there else 0 for one in given]
@@ -122,16 +126,29 @@ def _by_key(rows: Iterable[Any]) -> dict[str, Known]:
     }
 
 
+def _change(tx: Connection, changed: Sequence[Mapping[str, Any]]) -> None:
+    """Writes what is latest of metrics, and how many points they have."""
+    if tx.dialect.name == "postgresql" and changed:
+        columns = ("of", "last_step", "last_time", "last_value", "count")
+        tx.exec_driver_sql(_CHANGE_POSTGRES, tuple(_array([row[name] for row in changed]) for name in columns))
+        return
+    for row in changed:
+        _CHANGE.run(tx, row)
+
+
+def _array(values: Sequence[float | None]) -> str:
+    """Returns a column as PostgreSQL writes arrays, in a tenth of the time that the driver takes; NaN becomes NULL."""
+    return "{" + ",".join(["NULL" if value is None or value != value else repr(value) for value in values]) + "}"
+
+
 def _insert(tx: Connection, columns: tuple[list[Any], ...]) -> None:
-    values = columns[-1]
     if tx.dialect.name == "postgresql":
-        with_nulls = [None if math.isnan(value) else value for value in values]
-        tx.exec_driver_sql(_INTO_POSTGRES, (*columns[:-1], with_nulls))
+        tx.exec_driver_sql(_INTO_POSTGRES, tuple(map(_array, columns)))
         return
     # The driver by itself, which keeps NaN as NULL: SQLAlchemy would copy the rows twice more. Many rows in one
     # statement, because the driver lets go of Python's lock, and has to get it back, once per statement and row.
     driver: Any = tx.connection.dbapi_connection
-    for start in range(0, len(values), _ROWS):
+    for start in range(0, len(columns[0]), _ROWS):
         part = [column[start : start + _ROWS] for column in columns]
         rows = ",".join(repeat("(?,?,?,?,?)", len(part[0])))
         driver.execute(_INTO_SQLITE + rows, list(chain.from_iterable(zip(*part, strict=True))))
