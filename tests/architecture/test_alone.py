@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 UV = Path(sys.executable).parent / "uv"
 ABSENT = {
-    "tracking": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "pyarrow", "deltalake", "optuna"],
+    "tracking": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "deltalake", "optuna"],
     "registry": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "pyarrow", "deltalake", "optuna"],
     "features": ["ray", "sklearn", "xgboost", "lightgbm", "pandas", "optuna"],
     "automl": ["deltalake", "polars", "redis"],

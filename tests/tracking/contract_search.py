@@ -30,7 +30,9 @@ STARTS = [NOW, NOW + 500, NOW + 1000, NOW + 2_000_000]
 
 _fields = st.sampled_from(KEYS)
 _ranges = [Operator.EQUAL, Operator.NOT_EQUAL, Operator.LESS, Operator.AT_MOST, Operator.GREATER, Operator.AT_LEAST]
-_numbers = st.sampled_from([number for number in NUMBERS if math.isfinite(number)]) | st.sampled_from([9, 10, 0, -2, 2**40, 10**30])
+_numbers = st.sampled_from([number for number in NUMBERS if math.isfinite(number)]) | st.sampled_from(
+    [9, 10, 0, -2, 2**40, 10**30]
+)
 _texts = st.sampled_from(TEXTS)
 _patterns = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
 
@@ -147,14 +149,15 @@ class FilterContract(Contract):
 
         check()
 
-    @pytest.mark.parametrize("limit", [1, 2, 100])
-    @pytest.mark.parametrize("keys", list(itertools.permutations(["metrics.a", "params.a", "start_time", "tags.a"], 2)))
-    def test_pages_of_every_pair_of_keys_have_each_run_once(self, stores, experiment, runs, keys, limit):
-        for directions in itertools.product(["asc", "desc"], repeat=2):
-            text = ", ".join(f"{key} {direction}" for key, direction in zip(keys, directions, strict=True))
+    def test_pages_of_every_pair_of_keys_have_each_run_once(self, stores, experiment, runs):
+        pairs = itertools.permutations(["metrics.a", "params.a", "start_time", "tags.a"], 2)
+        for number, (pair, directions) in enumerate(
+            itertools.product(pairs, itertools.product(["asc", "desc"], repeat=2))
+        ):
+            text = ", ".join(f"{key} {direction}" for key, direction in zip(pair, directions, strict=True))
             order = RUNS.parse_order(text)
             with self.many(0):
-                got = self.found(stores, RunQuery((experiment,), order=order), limit)
+                got = self.found(stores, RunQuery((experiment,), order=order), 1 if number % 4 == 0 else 5)
             assert got == [run.id for run in evaluating.ordered(runs, order)], text
 
     def test_a_filter_cannot_say_more_than_its_values(self, stores, experiment, runs):

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from benchmarks.tracking.filled import fill
-from fivefold_runtime.sql import Database, sqlite_in
+from fivefold_runtime import migration
+from fivefold_runtime.sql import Database, engine_for, sqlite_in
 from fivefold_tracking.fields import RUNS
 from fivefold_tracking.store import searching
 from fivefold_tracking.store.records import RunQuery
-from fivefold_tracking.store.sql import MIGRATIONS
+from fivefold_tracking.store.sql import MIGRATIONS, Store
 from fivefold_tracking.store.tables import metadata
 from tests.schema_contract import SchemaContract
 
@@ -82,3 +83,40 @@ def _plans(tmp_path: Path, query: RunQuery) -> list[tuple[str, str]]:
         searching.search(tx, replace(query, experiments=(number,)), None, 10)
     database.close()
     return plans
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_searches_find_by_what_runs_logged_under_the_first_schema(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = sqlite_in(tmp_path) if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    older = engine_for(url)
+    migration.upgrade(older, MIGRATIONS, until="0001")
+    count = 1200  # more params than the migration reads at once
+    with older.execution_options(fivefold_writes=True).begin() as tx:
+        tx.execute(text("INSERT INTO experiments (display_name, created, updated, revision) VALUES ('old', 1, 1, 1)"))
+        run = {"id": "", "experiment": 1, "started": 1, "created": 1}
+        fields = (
+            '"display_name", "status", "user", "parent", source_type, source_name, entry_point, git_commit, git_repo'
+        )
+        tx.execute(
+            text(
+                f"INSERT INTO runs (id, experiment, started, created, revision, {fields})"
+                " VALUES (:id, :experiment, :started, :created, 1, 'r', 'FINISHED', 'ada', '', '', '', '', '', '')"
+            ),
+            [run | {"id": f"{number:032x}"} for number in range(count)],
+        )
+        values = ["1e-1", "x", "x" * 600, "12"]
+        of_run = [{"run": f"{number:032x}", "value": values[number % 4]} for number in range(count)]
+        tx.execute(text("INSERT INTO params (run, key, value, experiment) VALUES (:run, 'p', :value, 1)"), of_run)
+        tx.execute(text("INSERT INTO tags (run, key, value) VALUES (:run, 't', :value)"), of_run)
+    older.dispose()
+
+    database = Database.open(url, migrations=MIGRATIONS)
+    runs = Store.over(database).runs
+    totals = {
+        filter: runs.search(RunQuery((1,), filter=RUNS.parse(filter)), None, 1).total
+        for filter in ("params.p < 1", "params.p = 12", "params.p = 'x'", "params.p LIKE 'xx%'", "tags.t = '12'")
+    }
+    database.close()
+    assert set(totals.values()) == {count // 4}, totals
