@@ -16,7 +16,7 @@ from fivefold_registry.__main__ import Config, build
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.testing import serve
 from tests.registry.client import ARCHIVED, PRODUCTION, Registry
-from tests.registry.sources import MODEL, RUN, SOURCE, Faulty
+from tests.registry.sources import MODEL, RUN, SOURCE, Faulty, Sources
 from tests.runtime.asserting import refused
 
 LOGGED = "logged_models/m-" + "a" * 32
@@ -186,6 +186,21 @@ def test_the_artifacts_of_a_logged_model_become_a_version(data: Path, folder: st
         files.gone = True
         orphan = registry.make().lineage
         assert (orphan.logged_model, orphan.run, orphan.training_set) == (LOGGED, RUN, "")
+
+
+def test_a_real_logged_model_becomes_a_version_that_is_read(registry: Registry, sources: Sources) -> None:
+    run = sources.tracking.run(sources.experiment, tags={"fivefold.job": "jobs/9"}).name
+    asked = tracking.LoggedModel(experiment=sources.experiment, source_run=run)
+    logged = sources.tracking.stub.CreateLoggedModel(tracking.CreateLoggedModelRequest(logged_model=asked)).name
+    for path, content in MODEL.items():
+        sources.tracking.upload(logged, path, content)
+    registry.model()
+    made = registry.make(source=f"{logged}/artifacts")
+    assert {file.path for file in made.files} == set(MODEL)
+    assert "sklearn" in made.flavors
+    assert (made.lineage.logged_model, made.lineage.run, made.lineage.job) == (logged, run, "jobs/9")
+    with refused("SOURCE_INVALID"):
+        registry.make(source=f"logged_models/m-{'0' * 32}/artifacts")
 
 
 def test_an_alias_goes_on_meaning_its_version_whatever_stage_it_is_in(registry: Registry) -> None:
