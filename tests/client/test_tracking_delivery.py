@@ -263,6 +263,43 @@ def test_where_streams_are_refused_points_go_by_single_calls(client: Client, cod
     assert front.calls >= 3
 
 
+class Full(NoStreams):
+    """A service before the real one that has no room left until it is told so."""
+
+    full = True
+
+    def LogBatch(self, request, context):  # type: ignore[no-untyped-def]
+        self.calls += 1
+        if self.full:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        return self._behind.LogBatch(request)
+
+
+def test_a_service_without_room_is_asked_again_with_pauses(client: Client) -> None:
+    stub = client.tracking.transport.stub(TrackingServiceStub)
+    front = Full(stub, grpc.StatusCode.UNIMPLEMENTED)
+    with in_front(front) as full, full.run("full disk") as run:
+        run.log_metric("loss", 1.0)
+        assert not run.flush(1.0)
+        assert front.calls < 20
+        front.full = False
+        assert run.flush(PATIENCE)
+    assert client.tracking.get_run(run.name).metrics == {"loss": 1.0}
+
+
+def test_what_is_logged_to_a_run_that_has_ended_is_refused_with_a_warning(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client.tracking.run("over") as run:
+        run.log_metric("loss", 1.0)
+    run.log_metric("loss", 2.0)
+    run.log_metric("loss", 3.0)
+    assert run.refused == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{run.name} has ended: points that are logged now are refused"
+    ]
+
+
 class Forgetful(NoStreams):
     """A service before the real one whose connections break just when it is to say that points are written."""
 

@@ -9,6 +9,7 @@ request_id does the same for a single call. Batches of params and tags that foun
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -111,12 +112,15 @@ class Delivery:
         if self._forked:
             return self._refuse_in_child(len(points))
         with self._changed:
-            if self._hopeless or self._over:
+            taken = not self._hopeless and not self._over
+            if taken:
+                for key, value in points:
+                    self._buffer.add(key, value, step, time_us)
+                self._wake()
+            else:
                 self.refused += len(points)
-                return None
-            for key, value in points:
-                self._buffer.add(key, value, step, time_us)
-            self._wake()
+        if not taken:
+            return self._warn("hopeless", "%s has ended: points that are logged now are refused", self._run)
         if self._buffer.dropped:
             return self._warn(
                 "dropped",
@@ -141,6 +145,8 @@ class Delivery:
                 self._transport.call(self._transport.stub(TrackingServiceStub).LogBatch, batch)
                 return None
             except (Unavailable, DeadlineExceeded) as error:
+                if self._over:
+                    raise
                 log.warning("%s: params and tags wait and are logged later, because: %s", self._run, error.message)
         with self._changed:
             self._batches.append(batch)
@@ -224,10 +230,6 @@ class Delivery:
         """Decides what follows from an error. Returns whether to go on at once."""
         if error.reason in _HOPELESS:
             self._give_up(error.message)
-        elif isinstance(error, Unimplemented) and not self._parcels:
-            self._streams_from = float("inf")
-        elif isinstance(error, ResourceExhausted) and not self._parcels:
-            self._streams_from = time.monotonic() + _STREAM_AGAIN_SECONDS
         elif isinstance(error, InvalidArgument) and self._parcels and not self._careful:
             self._careful = True
         elif isinstance(error, InvalidArgument) and self._parcels:
@@ -269,6 +271,11 @@ class Delivery:
         try:
             for answer in self._transport.exchange(method, self._outgoing(session)):
                 self._acknowledged(session, answer.acknowledged)
+        except (Unimplemented, ResourceExhausted) as error:
+            if self._parcels:  # They may be written, which only a stream of their name can tell.
+                raise
+            older = isinstance(error, Unimplemented)
+            self._streams_from = math.inf if older else time.monotonic() + _STREAM_AGAIN_SECONDS
         finally:
             with self._changed:
                 session.over = True
