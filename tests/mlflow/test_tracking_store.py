@@ -334,6 +334,16 @@ def test_metrics_may_be_no_numbers(either: Any, run: str) -> None:
     assert math.isnan(either.get_metric_history(run, "nan")[0].value)
 
 
+def test_a_point_that_comes_twice_is_one_point(either: Any, run: str) -> None:
+    point, nan = Metric("m", 1.0, 1000, 1), Metric("m", math.nan, 1000, 1)
+    either.log_batch(run, [point, point, nan], [], [])
+    either.log_batch(run, [point, Metric("m", 2.0, 1000, 1), nan], [], [])
+    either.log_metric(run, point)
+    values = [each.value for each in either.get_metric_history(run, "m")]
+    assert sorted(value for value in values if not math.isnan(value)) == [1.0, 2.0]
+    assert len(values) == 3
+
+
 def test_histories_come_page_by_page(either: Any, run: str) -> None:
     either.log_batch(run, [Metric("m", float(i), 1000 + i, i) for i in range(25)], [], [])
     seen, token = [], None
@@ -345,6 +355,9 @@ def test_histories_come_page_by_page(either: Any, run: str) -> None:
             break
     assert seen == [list(range(10)), list(range(10, 20)), list(range(20, 25))]
     assert len(either.get_metric_history(run, "m")) == 25
+    assert list(either.get_metric_history(run, "m", max_results=0)) == []
+    with pytest.raises(MlflowException, match="Invalid page token"):
+        either.get_metric_history(run, "m", page_token="invalid_token")
 
 
 def test_curves_of_several_runs_are_thinned_out(either: Any, experiment: str) -> None:
@@ -354,8 +367,12 @@ def test_curves_of_several_runs_are_thinned_out(either: Any, experiment: str) ->
     found = either.get_metric_history_bulk_interval(runs, "m", 20, None, None)
     for run in runs:
         steps = [each.step for each in found if each.run_id == run]
-        assert 5 <= len(steps) <= 20
+        assert 10 <= len(steps) <= 20
         assert (steps[0], steps[-1], steps) == (0, 499, sorted(steps))
+    ten = either.get_metric_history_bulk_interval(runs[:1], "m", 10, None, None)
+    assert len(ten) == 10
+    one = either.get_metric_history_bulk_interval(runs[:1], "m", 1, None, None)
+    assert [each.step for each in one] == [499]
     window = either.get_metric_history_bulk_interval(runs[:1], "m", 320, 100, 110)
     assert [each.step for each in window] == list(range(100, 111))
     at = either.get_metric_history_bulk_interval_from_steps(runs[0], "m", [3, 400, 7], 10)

@@ -172,12 +172,7 @@ def filled(ask: Any, request: Any, items: str, wanted: int | None) -> tuple[list
     found: list[Any] = []
     while True:
         request.page_size = PAGE if wanted is None else min(PAGE, wanted - len(found))
-        try:
-            page = ask(request)
-        except Failure as error:
-            if error.reason == "PAGE_TOKEN_INVALID":
-                raise error.saying(f"Invalid page token, could not base64-decode: {error.message}") from error
-            raise
+        page = ask(request)
         found.extend(getattr(page, items))
         request.page_token = page.next_page_token
         if not page.next_page_token or (wanted is not None and len(found) >= wanted):

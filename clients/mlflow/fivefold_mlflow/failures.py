@@ -66,6 +66,8 @@ def translated(error: FivefoldError, missing: str = "") -> Failure:
     """
     code = codes.INVALID_PARAMETER_VALUE if error.reason in _AS_PARAMETER else _CODES.get(error.code)
     message = missing if missing and error.code == "NOT_FOUND" else str(error)
+    if error.reason == "PAGE_TOKEN_INVALID":
+        message = f"Invalid page token, could not base64-decode: {message}"
     return Failure(message, code or codes.INTERNAL_ERROR, reason=error.reason, facts=error.facts)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
+from itertools import islice
 
 from mlflow.entities import Metric
 from mlflow.entities.metric import MetricWithRunId
@@ -17,6 +20,7 @@ _LARGEST_PAGE = 100_000
 _MOST_RUNS = 100  # of one call for curves
 _MOST_POINTS = 10_000  # of one curve
 _MOST_IN_ALL = 200_000  # points of one call
+_DENSER = 3  # times as many points are asked for, since the four of a bucket are often two or one
 
 
 class Histories(Runs):
@@ -25,8 +29,13 @@ class Histories(Runs):
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
     ) -> PagedList[Metric]:
-        """Returns all points, one RPC for each hundred thousand, or a page of them."""
+        """Returns all points, one RPC for each hundred thousand, or a page of them.
+
+        A point that was logged twice comes once, as MLflow keeps it.
+        """
         points: list[Metric] = []
+        if max_results == 0:
+            return PagedList(points, None)
         token = page_token or ""
         while True:
             left = _LARGEST_PAGE if max_results is None else min(_LARGEST_PAGE, max_results - len(points))
@@ -82,8 +91,9 @@ class Histories(Runs):
         """Returns at most so many points of each run, thinned out where they were sent from."""
         if (start_step is None) != (end_step is None):
             raise invalid("Both start_step and end_step must be specified together, or neither may be specified.")
-        each = min(max(1, max_results), _MOST_POINTS)
-        at_once = max(1, min(_MOST_RUNS, _MOST_IN_ALL // each))
+        most = max(1, max_results)
+        asked = min(most * _DENSER, _MOST_POINTS)
+        at_once = max(1, min(_MOST_RUNS, _MOST_IN_ALL // asked))
         found: list[MetricWithRunId] = []
         for start in range(0, len(run_ids), at_once):
             request = pb.SampleMetricsRequest(
@@ -91,7 +101,7 @@ class Histories(Runs):
                 keys=[metric_key],
                 min_step=start_step,
                 max_step=end_step,
-                max_points=each,
+                max_points=asked,
             )
             try:
                 answer = self._tracking.ask("SampleMetrics", request)
@@ -104,7 +114,7 @@ class Histories(Runs):
                 points: list[Metric] = []
                 _add(points, metric_key, series)
                 run_id = series.run.removeprefix("runs/")
-                found += [MetricWithRunId(point, run_id) for point in points]
+                found += [MetricWithRunId(point, run_id) for point in thinned(points, most)]
         return found
 
     def get_max_step_for_metric(self, run_id: str, metric_key: str) -> int:
@@ -119,9 +129,38 @@ class Histories(Runs):
             return self._tracking.ask("ListMetricPoints", request)
 
 
+def thinned(points: list[Metric], most: int) -> list[Metric]:
+    """Returns at most so many points, evenly: always the last one, with more the first, the least and the greatest."""
+    if len(points) <= most:
+        return points
+    if most == 1:
+        return points[-1:]
+    kept = {0, len(points) - 1}
+    if most >= 4:
+        numbers = [place for place, point in enumerate(points) if not math.isnan(point.value)]
+        kept |= {pick(numbers, key=lambda place: points[place].value) for pick in (min, max) if numbers}
+    even = [round(place * (len(points) - 1) / (most - 1)) for place in range(most)]
+    kept.update(sorted(set(even) - kept, key=even.index)[: most - len(kept)])
+    return [points[place] for place in sorted(kept)]
+
+
 def _add(points: list[Metric], key: str, series: pb.MetricSeries) -> None:
-    with no_collection(len(series.values)):
+    values, times, steps = list(series.values), list(series.times_us), list(series.steps)
+    if any(map(operator.eq, times, islice(times, 1, None))):
+        values, times, steps = _once(values, times, steps)
+    with no_collection(len(values)):
         points += [
-            Metric(key, value, time // 1000, step)
-            for value, time, step in zip(series.values, series.times_us, series.steps, strict=True)
+            Metric(key, value, time // 1000, step) for value, time, step in zip(values, times, steps, strict=True)
         ]
+
+
+def _once(values: list[float], times: list[int], steps: list[int]) -> tuple[list[float], list[int], list[int]]:
+    """Returns the points without those that were there before; one NaN is like another."""
+    seen: set[tuple[float | None, int, int]] = set()
+    kept = []
+    for place, (value, time, step) in enumerate(zip(values, times, steps, strict=True)):
+        point = (None if math.isnan(value) else value, time, step)
+        if point not in seen:
+            seen.add(point)
+            kept.append(place)
+    return [values[place] for place in kept], [times[place] for place in kept], [steps[place] for place in kept]
