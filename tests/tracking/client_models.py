@@ -12,7 +12,8 @@ from fivefold_tracking import model_wire, names
 from fivefold_tracking.lifecycle import View
 from fivefold_tracking.logged import LoggedModelStatus
 from fivefold_tracking.metrics import Point
-from fivefold_tracking.store.records import DatasetRecord, LoggedModelRecord, MeasuredRecord, Page
+from fivefold_tracking.store.model_records import DatasetRecord, LoggedModelRecord, MeasuredRecord
+from fivefold_tracking.store.records import Page
 from tests.tracking.client import Tracking
 from tests.tracking.client_store import ClientStores, more, time, token, typed
 

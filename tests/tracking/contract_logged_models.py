@@ -12,16 +12,14 @@ from fivefold_tracking.lifecycle import View
 from fivefold_tracking.logged import SEARCHED, LoggedModelStatus
 from fivefold_tracking.metrics import Point
 from fivefold_tracking.names import new_logged_model
-from fivefold_tracking.store.records import (
-    Batch,
+from fivefold_tracking.store.model_records import (
     DatasetRecord,
-    InputRecord,
     LoggedModelChange,
     LoggedModelQuery,
     LoggedModelRecord,
-    ModelOutputRecord,
     NewLoggedModel,
 )
+from fivefold_tracking.store.records import Batch, InputRecord, ModelOutputRecord
 from tests.tracking.client import sha256
 from tests.tracking.contract import NOW, UNKNOWN, Contract, new_run, refused
 

@@ -17,7 +17,8 @@ from fivefold_runtime.sql import Database
 from fivefold_tracking.lifecycle import View
 from fivefold_tracking.metrics import Point
 from fivefold_tracking.store import purging
-from fivefold_tracking.store.records import Batch, InputRecord, LoggedModelQuery, ModelOutputRecord, RunQuery
+from fivefold_tracking.store.model_records import LoggedModelQuery
+from fivefold_tracking.store.records import Batch, InputRecord, ModelOutputRecord, RunQuery
 from fivefold_tracking.store.sql import Store
 from fivefold_tracking.store.tables import metadata
 from tests.runtime.asserting import refused as refused_by_service

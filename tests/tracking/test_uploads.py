@@ -22,8 +22,8 @@ from fivefold_runtime.keys import make_key, sign_token
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.testing import Running, serve
 from fivefold_tracking.__main__ import Config, build
-from fivefold_tracking.store.records import PartRecord, UploadKey
 from fivefold_tracking.store.sql import Store
+from fivefold_tracking.store.upload_records import PartRecord, UploadKey
 from fivefold_tracking.transfer import Receiver
 from fivefold_tracking.uploads import PART
 from tests.runtime.asserting import refused

@@ -13,16 +13,15 @@ from fivefold_tracking import logged, names, readable, wire
 from fivefold_tracking.keys import check_key
 from fivefold_tracking.lifecycle import View
 from fivefold_tracking.logged import LoggedModelStatus
-from fivefold_tracking.store.records import (
+from fivefold_tracking.store.model_records import (
     DatasetRecord,
-    Key,
     LoggedModelChange,
     LoggedModelQuery,
     LoggedModelRecord,
     MeasuredRecord,
-    ModelOutputRecord,
     NewLoggedModel,
 )
+from fivefold_tracking.store.records import Key, ModelOutputRecord
 
 STATUS_OF = {status: pb.LoggedModelStatus.Value(f"LOGGED_MODEL_STATUS_{status}") for status in LoggedModelStatus}
 _STATUS: dict[int, LoggedModelStatus] = {number: status for status, number in STATUS_OF.items()}

@@ -17,7 +17,8 @@ from fivefold_runtime.objects import DigestMismatch, ObjectMissing, Objects
 from fivefold_tracking import names, paths
 from fivefold_tracking.sequence import StreamOrder
 from fivefold_tracking.store.artifact_protocol import ArtifactStore, UploadStore
-from fivefold_tracking.store.records import ArtifactRecord, UploadKey
+from fivefold_tracking.store.records import ArtifactRecord
+from fivefold_tracking.store.upload_records import UploadKey
 from fivefold_tracking.uploads import Arriving, since
 
 # What no second attempt with the same bytes can mend, or where there is no room: nothing of such an upload is kept.

@@ -16,7 +16,7 @@ from fivefold_runtime.faults import StorageFull
 from fivefold_runtime.ids import new_id
 from fivefold_runtime.objects import Objects
 from fivefold_tracking.store.artifact_protocol import UploadStore
-from fivefold_tracking.store.records import PartRecord, UploadKey, UploadRecord
+from fivefold_tracking.store.upload_records import PartRecord, UploadKey, UploadRecord
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from fivefold_tracking.store.records import ArtifactRecord, Key, Page, PartRecord, UploadKey, UploadRecord
+from fivefold_tracking.store.records import ArtifactRecord, Key, Page
+from fivefold_tracking.store.upload_records import PartRecord, UploadKey, UploadRecord
 
 
 class ArtifactStore(Protocol):

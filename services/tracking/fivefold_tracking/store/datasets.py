@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from sqlalchemy import select, tuple_
 
 from fivefold_runtime.sql import Database
-from fivefold_tracking.store.records import DatasetRecord, Key, Page
+from fivefold_tracking.store.model_records import DatasetRecord
+from fivefold_tracking.store.records import Key, Page
 from fivefold_tracking.store.tables import datasets, input_tags, inputs, runs
 
 _CONTEXT = "mlflow.data.context"  # the tag in which MLflow's clients say what a dataset was used for

@@ -19,15 +19,8 @@ from fivefold_tracking.store import model_searching, upsert
 from fivefold_tracking.store.finding import find
 from fivefold_tracking.store.loading import number, stored
 from fivefold_tracking.store.model_loading import models_by_id
-from fivefold_tracking.store.records import (
-    Key,
-    LoggedModelChange,
-    LoggedModelQuery,
-    LoggedModelRecord,
-    ModelOutputRecord,
-    NewLoggedModel,
-    Page,
-)
+from fivefold_tracking.store.model_records import LoggedModelChange, LoggedModelQuery, LoggedModelRecord, NewLoggedModel
+from fivefold_tracking.store.records import Key, ModelOutputRecord, Page
 from fivefold_tracking.store.tables import (
     experiments,
     logged_model_metrics,

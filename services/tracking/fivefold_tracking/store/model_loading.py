@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, and_, func, select
 from fivefold_tracking.logged import LoggedModelStatus
 from fivefold_tracking.metrics import Point
 from fivefold_tracking.store.loading import number, there
-from fivefold_tracking.store.records import LoggedModelRecord, MeasuredRecord
+from fivefold_tracking.store.model_records import LoggedModelRecord, MeasuredRecord
 from fivefold_tracking.store.tables import (
     experiments,
     logged_model_metrics,

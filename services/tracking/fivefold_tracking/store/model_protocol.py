@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from fivefold_tracking.store.records import (
+from fivefold_tracking.store.model_records import (
     DatasetRecord,
-    Key,
     LoggedModelChange,
     LoggedModelQuery,
     LoggedModelRecord,
-    ModelOutputRecord,
     NewLoggedModel,
-    Page,
 )
+from fivefold_tracking.store.records import Key, ModelOutputRecord, Page
 
 
 class LoggedModelStore(Protocol):

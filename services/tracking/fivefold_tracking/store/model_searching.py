@@ -29,7 +29,8 @@ from fivefold_runtime.filters.tree import Comparison, Field, Presence
 from fivefold_tracking import logged
 from fivefold_tracking.lifecycle import View
 from fivefold_tracking.store.model_loading import DELETED, THERE, WITH_EXPERIMENT, models_by_id
-from fivefold_tracking.store.records import Key, LoggedModelQuery, LoggedModelRecord, Page
+from fivefold_tracking.store.model_records import LoggedModelQuery, LoggedModelRecord
+from fivefold_tracking.store.records import Key, Page
 from fivefold_tracking.store.tables import (
     logged_model_metrics,
     logged_model_params,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from fivefold_runtime.sql import Database
-from fivefold_tracking.store.records import PartRecord, UploadKey, UploadRecord
 from fivefold_tracking.store.tables import upload_parts, uploads
+from fivefold_tracking.store.upload_records import PartRecord, UploadKey, UploadRecord
 
 
 class SqlUploadStore:
