@@ -263,6 +263,19 @@ def test_where_streams_are_refused_points_go_by_single_calls(client: Client, cod
     assert front.calls >= 3
 
 
+def test_where_no_thread_can_be_started_any_more_points_go_by_single_calls(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(Transport, "exchange", ending)
+    with client.tracking.run("ending") as run:
+        run.log_metric("loss", 1.0)
+        assert run.flush(PATIENCE)
+    assert client.tracking.get_run(run.name).metrics == {"loss": 1.0}
+
+
 class Full(NoStreams):
     """A service before the real one that has no room left until it is told so."""
 

@@ -276,6 +276,10 @@ class Delivery:
                 raise
             older = isinstance(error, Unimplemented)
             self._streams_from = math.inf if older else time.monotonic() + _STREAM_AGAIN_SECONDS
+        except RuntimeError:  # A stream needs a thread, and Python starts none while it ends; single calls need none.
+            if self._parcels:
+                raise
+            self._streams_from = math.inf
         finally:
             with self._changed:
                 session.over = True
