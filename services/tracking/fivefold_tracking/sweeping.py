@@ -105,6 +105,9 @@ class Sweeper:
             except FivefoldError as error:
                 log.warning("not swept", extra={"reason": error.reason})
                 wait = _RETRY_SECONDS
+            except Exception:  # A defect must not end the thread: what it removes would pile up unseen.
+                log.exception("sweep failed")
+                wait = _RETRY_SECONDS
 
     def _now(self) -> int:
         return micros(self._clock.now())
