@@ -60,7 +60,8 @@ class Tracking:
         request: str = "",
     ) -> None:
         """Logs values to a run, once for each `request`."""
-        batch = tracking_pb2.LogBatchRequest(run=run, params=params, tags=tags, request_id=request)
+        # A service that was killed records again what it may have recorded, also of a run that it had ended.
+        batch = tracking_pb2.LogBatchRequest(run=run, params=params, tags=tags, request_id=request, allow_ended=True)
         for key, value in metrics.items():
             batch.metrics.append(tracking_pb2.Metric(key=key, value=value, time=moment(at)))
         with passed_on("tracking"):

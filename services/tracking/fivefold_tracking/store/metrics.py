@@ -35,6 +35,7 @@ class SqlMetricStore:
     ) -> History:
         with self._database.read() as tx:
             find(tx, run, lock=False)
+            points.along_the_index(tx)
             return points.page(tx, run, key, after, limit, lowest, highest)
 
     def sample(
@@ -54,6 +55,7 @@ class SqlMetricStore:
             there = {(row.run, row.key): row for row in rows}
             asked = [there[run, key] for run in runs for key in keys if (run, key) in there]
             each = min(most, altogether // max(1, len(asked)))
+            points.along_the_index(tx)
             curves = (
                 Curve(row.run, sampling.sample(tx, row.id, row.key, row.points, each, lowest, highest), row.points)
                 for row in asked
@@ -69,6 +71,7 @@ class SqlMetricStore:
         found, now_seen = [], {}
         with self._database.read() as tx:
             status = find(tx, run, lock=False).status
+            points.along_the_index(tx)
             for key, row in points.known(tx, run, keys).items():
                 before = max(0, seen.get(key, 0))
                 if most <= 0:
