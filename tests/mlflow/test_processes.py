@@ -10,9 +10,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fivefold_mlflow.connection import Connection
+from fivefold_mlflow.failures import Failure
 from fivefold_mlflow.registry import RegistryStore
 from fivefold_mlflow.tracking import TrackingStore
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -140,6 +144,38 @@ def test_a_child_that_would_hang_says_why(addresses: dict[str, str], name: str, 
     )
     assert done.returncode == 1
     assert "set GRPC_ENABLE_FORK_SUPPORT=1 before Python starts" in done.stderr
+
+
+def test_reads_go_on_where_no_default_experiment_can_be_made(
+    keys: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIVEFOLD_TOKEN", token(keys, "mia"))
+    experiment = TrackingStore(URI).create_experiment(name)
+    change = Connection.change
+
+    def full(self: Connection, method: str, request: Any, **more: Any) -> Any:
+        if method == "CreateExperiment":
+            raise Failure("the disk is full", reason="STORAGE_FULL")
+        return change(self, method, request, **more)
+
+    monkeypatch.setattr(Connection, "change", full)
+    store = TrackingStore(URI)
+    assert store.get_experiment(experiment).experiment_id == experiment
+    with pytest.raises(MlflowException, match="the disk is full"):
+        store.get_experiment("0")
+
+
+def test_mlflow_finds_the_plugin_which_loads_nothing_of_size() -> None:
+    found = {
+        group: {each.name: each.value for each in entry_points(group=group)}
+        for group in ("mlflow.tracking_store", "mlflow.model_registry_store", "mlflow.artifact_repository")
+    }
+    assert found["mlflow.tracking_store"]["fivefold"] == "fivefold_mlflow.plugin:tracking_store"
+    assert found["mlflow.model_registry_store"]["fivefold"] == "fivefold_mlflow.plugin:registry_store"
+    assert found["mlflow.artifact_repository"]["fivefold-artifacts"] == "fivefold_mlflow.plugin:artifact_repository"
+    code = "import fivefold_mlflow.plugin, sys; print([name for name in ('grpc', 'mlflow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.fixture

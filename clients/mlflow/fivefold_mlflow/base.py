@@ -59,7 +59,10 @@ class Base:
     def _shown(self, experiment: str) -> str:
         """Returns the id that users see for `experiments/{number}`."""
         number = experiment[12:]
-        return DEFAULT if number == self._default_number() else number
+        try:
+            return DEFAULT if number == self._default_number() else number
+        except Failure:
+            return number  # Where a default experiment cannot be made, such as on a full disk, reads go on.
 
     def _default_number(self) -> str:
         """Returns the number of the experiment "Default", which is made where there is none; "" when it is not ours."""
