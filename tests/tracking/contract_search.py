@@ -149,6 +149,21 @@ class FilterContract(Contract):
 
         check()
 
+    def test_every_text_is_found_by_itself_and_by_patterns(self, stores, experiment):
+        """Long ones, those that mean something to LIKE or GLOB, those that differ in case only."""
+        made = [stores.runs.create(new_run(experiment, params={"a": text}, tags={"a": text}), NOW) for text in TEXTS]
+        patterns = [*PIECES, *(f"%{piece}%" for piece in PIECES), "[a]*?", "a_b", "a\\_b", "A\\%B", "x%y", "\\", "%%_"]
+        for field in (Field("params", "a"), Field("tags", "a")):
+            wanted = [Comparison(field, Operator.EQUAL, (text,)) for text in TEXTS]
+            wanted += [Comparison(field, Operator.IN, (text, "none")) for text in TEXTS]
+            wanted += [
+                Comparison(field, operator, (pattern,))
+                for operator, pattern in itertools.product([Operator.LIKE, Operator.ILIKE], patterns)
+            ]
+            for leaf in wanted:
+                got = self.found(stores, RunQuery((experiment,), filter=leaf))
+                assert set(got) == {run.id for run in made if evaluating.holds(leaf, run)}, leaf
+
     def test_pages_of_every_pair_of_keys_have_each_run_once(self, stores, experiment, runs):
         pairs = itertools.permutations(["metrics.a", "params.a", "start_time", "tags.a"], 2)
         for number, (pair, directions) in enumerate(
