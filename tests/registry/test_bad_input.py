@@ -132,7 +132,6 @@ FAILED, INVALID, MISSING = "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND
 
 bad("a move that the policy has not", "STAGE_NOT_ALLOWED", FAILED, lambda w: w.registry.move(w.v1, NONE))
 bad("a second one in Production", "STAGE_NOT_ALLOWED", FAILED, lambda w: w.registry.move(w.v2, PRODUCTION))
-bad("a move to where it is", "STAGE_NOT_ALLOWED", FAILED, lambda w: w.registry.move(w.v1, PRODUCTION))
 bad("a stage that is none", "FIELD_INVALID", INVALID, lambda w: w.registry.move(w.v1, 9))
 bad("no stage", "FIELD_REQUIRED", INVALID, lambda w: w.registry.move(w.v1, 0))
 bad("archiving the archived", "FIELD_INVALID", INVALID, lambda w: w.registry.move(w.v1, ARCHIVED, True))

@@ -42,12 +42,22 @@ class RegistryContract:
             registry.move(version, target)
             assert registry.stage(version) is target
 
-    def test_a_version_does_not_move_to_where_it_is(self, registry: Driver) -> None:
+    def test_a_move_to_where_a_version_is_changes_nothing(self, registry: Driver) -> None:
         registry.model()
         version = registry.version()
-        with refused("STAGE_NOT_ALLOWED") as facts:
-            registry.move(version, NONE)
-        assert facts["allowed"] == "Staging, Production, Archived"
+        registry.move(version, PRODUCTION)
+        before = registry.told("models/churn"), registry.events(), registry.etag(version)
+        assert registry.move(version, PRODUCTION) == []
+        assert (registry.told("models/churn"), registry.events(), registry.etag(version)) == before
+
+    def test_a_move_to_where_a_version_is_archives_the_others_there(self, registry: Driver) -> None:
+        registry.model()
+        first, second = registry.version(), registry.version()
+        registry.move(first, PRODUCTION)
+        registry.move(second, PRODUCTION)
+        assert registry.move(first, PRODUCTION, archive_existing=True) == [second]
+        assert (registry.stage(first), registry.stage(second)) == (PRODUCTION, ARCHIVED)
+        assert registry.told("models/churn")[-1].startswith("SYSTEM_TRANSITION")
 
     def test_archiving_takes_every_other_version_out_and_tells_of_each(self, registry: Driver) -> None:
         registry.model()

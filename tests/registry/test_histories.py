@@ -43,7 +43,7 @@ def step(state: State, asked: Any) -> tuple[State, Any]:
         return state, state
     number, target, archive = asked
     others = [other for other, stage in enumerate(state) if stage == target and other != number]
-    if state[number] == target or (target == PRODUCTION and others and not archive):
+    if target == PRODUCTION and state[number] != target and others and not archive:
         return state, "STAGE_NOT_ALLOWED"
     leaving = others if archive else []
     after = tuple(target if v == number else ARCHIVED if v in leaving else stage for v, stage in enumerate(state))

@@ -32,6 +32,8 @@ class SqlStages:
         with changing(self._database, self._ledger, name, actor.subject) as change:
             row = change.version(name)
             lifecycle.check_right(actor, Stage(row.stage), move.target)
+            if row.stage == move.target:
+                return _stay(change, name, move)
             return apply(change, name, move, ActivityType.APPLIED_TRANSITION)
 
     def tenures(self, name: ModelName, stage: Stage, time: datetime | None) -> list[Tenure]:
@@ -50,6 +52,18 @@ class SqlStages:
                 lifecycle.check_move(change.policy, Stage(row.stage), Stage.PRODUCTION)
                 _enter(change, row, Stage.PRODUCTION, leaving, ActivityType.APPLIED_TRANSITION, comment, rollback=True)
             return Moved(version=change.record(restored.number), archived=tuple(leaving))
+
+
+def _stay(change: Change, name: VersionName, move: Move) -> Moved:
+    """Leaves a version where it is, and archives the others there when that is asked for.
+
+    So a script may promote a version again, as with MLflow. Raises as `apply`.
+    """
+    check_etag(move.etag, version_etag(change.ready(name)), name)
+    lifecycle.check_archiving(move.target, move.archive_existing)
+    leaving = [other for other in _in_stage(change, move.target) if move.archive_existing and other != name.number]
+    _archive(change, leaving, move.target, ActivityType.SYSTEM_TRANSITION, "", rollback=False)
+    return Moved(version=change.record(name.number), archived=tuple(leaving))
 
 
 def apply(change: Change, name: VersionName, move: Move, type: ActivityType) -> Moved:
