@@ -318,3 +318,27 @@ def test_what_ends_a_stream_is_raised_after_what_came_before_it() -> None:
     assert [each.sequence for each in inbox.take() or []] == [1]
     with pytest.raises(KeyError):
         inbox.take()
+
+
+def test_a_full_disk_refuses_a_message_whole_and_the_stream_goes_on_when_there_is_room(
+    service: Running, tracking: Tracking, run: str
+) -> None:
+    def limit(pages: int) -> None:
+        with service.app.database.write() as tx:  # type: ignore[union-attr]
+            tx.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def big(sequence: int) -> pb.LogMetricsRequest:
+        columns = [float(n) for n in range(5000)]
+        return message(sequence, *(pb.MetricSeries(key=key, values=columns, steps=range(5000)) for key in "ab"))
+
+    with service.app.database.read() as tx:  # type: ignore[union-attr]
+        limit(tx.exec_driver_sql("PRAGMA page_count").scalar_one() + 500)
+
+    assert refusal(lambda: send(tracking, [header(run), *map(big, range(1, 50))]))[0] == "STORAGE_FULL"
+    (on_disk,) = send(tracking, [header(run)])
+    assert 0 < on_disk < 49
+    assert len(steps(tracking, run, "a")) == len(steps(tracking, run, "b")) == 5000 * on_disk
+
+    limit(2**30)
+    assert send(tracking, [header(run), *map(big, range(1, on_disk + 3))])[-1] == on_disk + 2
+    assert len(steps(tracking, run, "a")) == 5000 * (on_disk + 2)
