@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fivefold.cli.modelhistory import STORY, sentence
 from fivefold.cli.models import models
+from fivefold.cli.models.history import STORY, sentence
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk.client import Client
 from tests.client.conftest import Outcome

@@ -23,7 +23,7 @@ import pyarrow.parquet
 import pytest
 
 from fivefold.cli.artifacts import size_text
-from fivefold.cli.runrows import span_text
+from fivefold.cli.runs.rows import span_text
 from fivefold.sdk.client import Client
 from tests.client.conftest import Outcome
 

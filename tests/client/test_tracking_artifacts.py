@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import fivefold
-from fivefold.sdk import artifacts
 from fivefold.sdk.client import Client
-from fivefold.sdk.tracking import Tracking
+from fivefold.sdk.tracking import Tracking, artifacts
 from tests.client.test_tracking_delivery import Restartable, service, tracking  # noqa: F401
 
 BIG = np.random.default_rng(3).bytes(12_000_000)

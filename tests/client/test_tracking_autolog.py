@@ -25,10 +25,10 @@ import fivefold
 from fivefold.models import lightgbm as lightgbm_package
 from fivefold.models import sklearn as sklearn_package
 from fivefold.models import xgboost as xgboost_package
-from fivefold.sdk.activerun import ActiveRun
-from fivefold.sdk.autolog.recording import key_of
 from fivefold.sdk.client import Client
-from fivefold.sdk.runs import check_key
+from fivefold.sdk.tracking.activerun import ActiveRun
+from fivefold.sdk.tracking.autolog.recording import key_of
+from fivefold.sdk.tracking.runs import check_key
 
 RNG = np.random.default_rng(0)
 X = pd.DataFrame(RNG.normal(size=(200, 3)), columns=["wind", "rain", "snow"])

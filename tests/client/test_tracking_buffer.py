@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from fivefold.sdk.metricbuffer import MetricBuffer
+from fivefold.sdk.tracking.metricbuffer import MetricBuffer
 
 
 def test_a_full_buffer_drops_the_oldest_points_of_the_metric_that_has_the_most() -> None:

@@ -185,7 +185,7 @@ def test_the_error_of_a_block_is_raised_although_the_service_is_gone(service: Re
 def test_a_metric_that_the_service_refuses_costs_no_other_point(
     client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fivefold.sdk.delivery._PARCEL_POINTS", 10)
+    monkeypatch.setattr("fivefold.sdk.tracking.delivery._PARCEL_POINTS", 10)
     with client.tracking.run("refused") as run:
         run._delivery.add([("before", place) for place in range(70)], 0, 1)
         for step in range(100):
@@ -356,7 +356,7 @@ class Blunt(NoStreams):
 def test_the_point_that_is_refused_is_found_among_those_that_are_not_acknowledged(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fivefold.sdk.delivery._PARCEL_POINTS", 10)
+    monkeypatch.setattr("fivefold.sdk.tracking.delivery._PARCEL_POINTS", 10)
     front = Blunt(client.tracking.transport.stub(TrackingServiceStub), grpc.StatusCode.OK)
     with in_front(front) as blunt, blunt.run("blunt") as run:
         run._delivery.add([("good", place) for place in range(30)] + [("bad?key", 1.0)], 0, 1)

@@ -19,7 +19,7 @@ import pytest
 import fivefold
 from fivefold.sdk import extras
 from fivefold.sdk.client import Client
-from fivefold.sdk.provenance import without_credentials
+from fivefold.sdk.tracking.provenance import without_credentials
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0], "who": ["a", "b", None]})
 

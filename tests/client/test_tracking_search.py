@@ -45,7 +45,7 @@ def test_a_search_filters_orders_limits_and_counts(client: Client, homes: tuple[
 def test_pages_are_fetched_as_they_are_asked_for(
     client: Client, homes: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fivefold.sdk.runsearch._PAGE", 2)
+    monkeypatch.setattr("fivefold.sdk.tracking.runsearch._PAGE", 2)
     found = client.tracking.search(homes[0], order_by="params.depth")
     assert (len(found), len(found._runs)) == (7, 2)
     assert found[3].params["depth"] == "3"
@@ -151,7 +151,7 @@ def curve(client: Client) -> str:
 def test_a_history_is_whole_and_a_curve_keeps_its_peaks(
     client: Client, curve: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fivefold.sdk.curves._PAGE", 700)
+    monkeypatch.setattr("fivefold.sdk.tracking.curves._PAGE", 700)
     whole = client.tracking.history(curve, "loss")
     steps, values = whole.to_numpy()
     assert steps.tolist() == list(range(5000))

@@ -11,14 +11,14 @@ from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.transport import Access, Transport
 
 if TYPE_CHECKING:
-    from fivefold.sdk.activerun import ActiveRun
     from fivefold.sdk.automl import AutoML
     from fivefold.sdk.features import Features
     from fivefold.sdk.registry import Registry
+    from fivefold.sdk.registry.subscriptions import Subscriptions
+    from fivefold.sdk.registry.webhooks import Webhooks
     from fivefold.sdk.serving import Serving
-    from fivefold.sdk.subscriptions import Subscriptions
     from fivefold.sdk.tracking import Tracking
-    from fivefold.sdk.webhookcalls import Webhooks
+    from fivefold.sdk.tracking.activerun import ActiveRun
 
 
 def connect(
@@ -80,14 +80,14 @@ class Client:
     @cached_property
     def webhooks(self) -> Webhooks:
         """Webhooks of the registry."""
-        from fivefold.sdk.webhookcalls import Webhooks
+        from fivefold.sdk.registry.webhooks import Webhooks
 
         return Webhooks(self._transports["registry"])
 
     @cached_property
     def subscriptions(self) -> Subscriptions:
         """Mail about models."""
-        from fivefold.sdk.subscriptions import Subscriptions
+        from fivefold.sdk.registry.subscriptions import Subscriptions
 
         return Subscriptions(self._transports["registry"])
 

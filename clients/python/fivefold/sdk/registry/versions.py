@@ -12,12 +12,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import files, names
-from fivefold.sdk.artifacts import Progress
 from fivefold.sdk.errors import FailedPrecondition, Internal, InvalidArgument
 from fivefold.sdk.records import Listing, listing
-from fivefold.sdk.registeredmodels import changes
-from fivefold.sdk.registrycalls import RegistryCalls, hinting
-from fivefold.sdk.registryrecords import ModelFile, ModelVersion
+from fivefold.sdk.registry.calls import RegistryCalls, hinting
+from fivefold.sdk.registry.models import changes
+from fivefold.sdk.registry.records import ModelFile, ModelVersion
+from fivefold.sdk.tracking.artifacts import Progress
 from fivefold.sdk.transport import request_id
 
 UPLOADS = "registered from folders"  # the experiment of runs that only hold a folder that was registered

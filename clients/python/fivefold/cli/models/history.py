@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fivefold.cli.failures import OK, REFUSED, USAGE, Failure
-from fivefold.cli.modelcards import short
+from fivefold.cli.models.cards import short
 from fivefold.cli.output import listed, show, shown, text, width
 from fivefold.cli.session import client
 

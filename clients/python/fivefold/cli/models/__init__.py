@@ -12,11 +12,11 @@ import click
 
 from fivefold.cli.arguments import limit, pairs, tags
 from fivefold.cli.failures import USAGE, Failure
-from fivefold.cli.modelcards import VERSION, advise, is_version, model_card, model_row, version_card, version_row
-from fivefold.cli.modelhistory import HISTORY
-from fivefold.cli.modelstages import STAGES
-from fivefold.cli.modelsubscriptions import SUBSCRIPTIONS
-from fivefold.cli.modelversions import VERSIONS
+from fivefold.cli.models.cards import VERSION, advise, is_version, model_card, model_row, version_card, version_row
+from fivefold.cli.models.history import HISTORY
+from fivefold.cli.models.stages import STAGES
+from fivefold.cli.models.subscriptions import SUBSCRIPTIONS
+from fivefold.cli.models.versions import VERSIONS
 from fivefold.cli.output import listed, show, shown
 from fivefold.cli.session import client
 

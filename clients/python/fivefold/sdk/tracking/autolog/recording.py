@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from fivefold.sdk.autolog.patches import Patches
+from fivefold.sdk.tracking.autolog.patches import Patches
 
 if TYPE_CHECKING:
-    from fivefold.sdk.activerun import ActiveRun
+    from fivefold.sdk.tracking.activerun import ActiveRun
 
 log = logging.getLogger("fivefold.tracking")
 
@@ -46,7 +46,7 @@ class Autolog:
         self._local = threading.local()
 
     def __enter__(self) -> Self:
-        from fivefold.sdk.autolog import boosting, sklearn
+        from fivefold.sdk.tracking.autolog import boosting, sklearn
 
         for library, install in (
             ("sklearn", sklearn.install),

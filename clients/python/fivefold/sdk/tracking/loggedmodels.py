@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fivefold.sdk.names import full
 from fivefold.sdk.records import Listing, Record, enum_number, listing
-from fivefold.sdk.runs import texts, view_number
+from fivefold.sdk.tracking.runs import texts, view_number
 from fivefold.sdk.transport import Transport, request_id
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub

@@ -8,12 +8,12 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from fivefold.sdk.experiments import Experiments
-from fivefold.sdk.logbatches import batches
 from fivefold.sdk.names import full
 from fivefold.sdk.records import enum_number
-from fivefold.sdk.runs import Run, number, texts
 from fivefold.sdk.times import to_timestamp
+from fivefold.sdk.tracking.experiments import Experiments
+from fivefold.sdk.tracking.logbatches import batches
+from fivefold.sdk.tracking.runs import Run, number, texts
 from fivefold.sdk.transport import Transport, request_id
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub

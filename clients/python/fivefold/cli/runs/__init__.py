@@ -1,4 +1,4 @@
-"""`fivefold runs`: finds, shows, compares, watches and exports runs. Deleting them stands in rundeletion.py."""
+"""`fivefold runs`: finds, shows, compares, watches and exports runs. Deleting them stands in deletion.py."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import click
 
 from fivefold.cli.arguments import limit
 from fivefold.cli.output import formats, listed, show, shown, text
-from fivefold.cli.rundeletion import DELETION
-from fivefold.cli.runrows import card_of, columns_of, fitting, heads, row_of, sides
+from fivefold.cli.runs.deletion import DELETION
+from fivefold.cli.runs.rows import card_of, columns_of, fitting, heads, row_of, sides
 from fivefold.cli.session import client
 
 if TYPE_CHECKING:
-    from fivefold.sdk.curves import MetricPoint
+    from fivefold.sdk.tracking.curves import MetricPoint
 
 _SHOWN = 100  # runs that a search prints when it is not told how many
 

@@ -11,7 +11,7 @@ from typing import Any
 from fivefold.sdk.extras import need
 from fivefold.sdk.names import full, short
 from fivefold.sdk.records import Record, enum_names
-from fivefold.sdk.runs import ENDED
+from fivefold.sdk.tracking.runs import ENDED
 from fivefold.sdk.transport import FOREVER, Transport
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub

@@ -7,9 +7,9 @@ them, in any case.
 
 from __future__ import annotations
 
-from fivefold.sdk.activities import Activities
-from fivefold.sdk.registeredmodels import RegisteredModels
-from fivefold.sdk.registryrecords import (
+from fivefold.sdk.registry.activities import Activities
+from fivefold.sdk.registry.models import RegisteredModels
+from fivefold.sdk.registry.records import (
     Activity,
     ActivityHead,
     Approval,
@@ -27,8 +27,8 @@ from fivefold.sdk.registryrecords import (
     TransitionRequest,
     Verification,
 )
-from fivefold.sdk.stages import Stages
-from fivefold.sdk.versions import Versions
+from fivefold.sdk.registry.stages import Stages
+from fivefold.sdk.registry.versions import Versions
 
 __all__ = [
     "Activity",

@@ -10,7 +10,7 @@ from typing import Any
 from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.extras import need
 from fivefold.sdk.frames import library_of
-from fivefold.sdk.runs import texts
+from fivefold.sdk.tracking.runs import texts
 from fivefold.tracking.v1 import tracking_pb2 as pb
 
 CONTEXT = "mlflow.data.context"  # tag of a use: training, validation, …

@@ -28,18 +28,18 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from fivefold.sdk.datasets import described
-from fivefold.sdk.delivery import CAPACITY, Delivery
 from fivefold.sdk.errors import FivefoldError, InvalidArgument
-from fivefold.sdk.logbatches import batches
-from fivefold.sdk.runs import Run, check_key, check_step, number
-from fivefold.sdk.systemmetrics import INTERVAL_SECONDS, SystemMetrics
 from fivefold.sdk.times import microseconds
+from fivefold.sdk.tracking.datasets import described
+from fivefold.sdk.tracking.delivery import CAPACITY, Delivery
+from fivefold.sdk.tracking.logbatches import batches
+from fivefold.sdk.tracking.runs import Run, check_key, check_step, number
+from fivefold.sdk.tracking.systemmetrics import INTERVAL_SECONDS, SystemMetrics
 
 if TYPE_CHECKING:
-    from fivefold.sdk.artifacts import Artifact, Progress
     from fivefold.sdk.records import Listing
     from fivefold.sdk.tracking import Tracking
+    from fivefold.sdk.tracking.artifacts import Artifact, Progress
 
 log = logging.getLogger("fivefold.tracking")
 
@@ -188,7 +188,7 @@ class ActiveRun:
         Returns its source, which `client.registry.create_version(model, source)` takes.
         Raises PackageInvalid for a model that no safe format holds.
         """
-        from fivefold.sdk.modelpackages import packaged
+        from fivefold.sdk.tracking.modelpackages import packaged
 
         with packaged(model, example, outputs, about) as folder:
             self.upload(folder, path)

@@ -6,8 +6,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from fivefold.sdk.autolog.patches import Patches
-from fivefold.sdk.autolog.recording import Autolog, Recording, guarded, ranked
+from fivefold.sdk.tracking.autolog.patches import Patches
+from fivefold.sdk.tracking.autolog.recording import Autolog, Recording, guarded, ranked
 
 _FIT = "fit"
 

@@ -14,25 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fivefold.sdk import provenance
-from fivefold.sdk.activerun import FLUSH_SECONDS, ActiveRun, current
-from fivefold.sdk.artifacts import Artifact, Artifacts, Progress
-from fivefold.sdk.curves import Curve, Curves, Histories, MetricPoint
-from fivefold.sdk.delivery import CAPACITY
 from fivefold.sdk.errors import FailedPrecondition, InvalidArgument
-from fivefold.sdk.experiments import Experiment, Experiments
 from fivefold.sdk.extras import need
-from fivefold.sdk.loggedmodels import LoggedModel, LoggedModels
 from fivefold.sdk.names import full
 from fivefold.sdk.records import Listing
-from fivefold.sdk.runcalls import RunCalls
-from fivefold.sdk.runs import DatasetInput, ModelOutput, Run, Source, view_number
-from fivefold.sdk.runsearch import Comparison, ComparisonRow, RunSearch
+from fivefold.sdk.tracking import provenance
+from fivefold.sdk.tracking.activerun import FLUSH_SECONDS, ActiveRun, current
+from fivefold.sdk.tracking.artifacts import Artifact, Artifacts, Progress
+from fivefold.sdk.tracking.curves import Curve, Curves, Histories, MetricPoint
+from fivefold.sdk.tracking.delivery import CAPACITY
+from fivefold.sdk.tracking.experiments import Experiment, Experiments
+from fivefold.sdk.tracking.loggedmodels import LoggedModel, LoggedModels
+from fivefold.sdk.tracking.runcalls import RunCalls
+from fivefold.sdk.tracking.runs import DatasetInput, ModelOutput, Run, Source, view_number
+from fivefold.sdk.tracking.runsearch import Comparison, ComparisonRow, RunSearch
 from fivefold.sdk.transport import Transport
 from fivefold.tracking.v1 import tracking_pb2 as pb
 
 if TYPE_CHECKING:
-    from fivefold.sdk.autolog import Autolog
+    from fivefold.sdk.tracking.autolog import Autolog
 
 __all__ = [
     "ActiveRun",
@@ -117,10 +117,10 @@ class Tracking(RunCalls):
     def autolog(self, run: ActiveRun | None = None, **options: Any) -> Autolog:
         """Logs what scikit-learn, XGBoost and LightGBM train within the block, to `run` or the run whose block this is.
 
-        The first model goes to the run itself, each further one to a run nested in it. See fivefold.sdk.autolog.
+        The first model goes to the run itself, each further one to a run nested in it. See fivefold.sdk.tracking.autolog.
         Raises FailedPrecondition where there is no run.
         """
-        from fivefold.sdk.autolog import Autolog
+        from fivefold.sdk.tracking.autolog import Autolog
 
         run = run or current()
         if run is None:

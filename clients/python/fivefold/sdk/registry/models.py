@@ -12,8 +12,8 @@ from fivefold.sdk import names
 from fivefold.sdk.errors import Aborted, InvalidArgument, NotFound
 from fivefold.sdk.grants import Permissions, get_permissions, set_permissions
 from fivefold.sdk.records import Listing, listing
-from fivefold.sdk.registrycalls import RegistryCalls, hinting
-from fivefold.sdk.registryrecords import Model, ModelVersion
+from fivefold.sdk.registry.calls import RegistryCalls, hinting
+from fivefold.sdk.registry.records import Model, ModelVersion
 from fivefold.sdk.transport import request_id
 
 A = TypeVar("A")

@@ -10,8 +10,8 @@ from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import names
 from fivefold.sdk.errors import OutOfRange
 from fivefold.sdk.records import Listing, listing
-from fivefold.sdk.registrycalls import RegistryCalls, hinting
-from fivefold.sdk.registryrecords import Activity, ActivityHead, Comment, Event, Verification
+from fivefold.sdk.registry.calls import RegistryCalls, hinting
+from fivefold.sdk.registry.records import Activity, ActivityHead, Comment, Event, Verification
 from fivefold.sdk.transport import FOREVER, request_id
 
 

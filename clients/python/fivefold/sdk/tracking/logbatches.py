@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fivefold.sdk.runs import texts
+from fivefold.sdk.tracking.runs import texts
 from fivefold.sdk.transport import request_id
 from fivefold.tracking.v1 import tracking_pb2 as pb
 

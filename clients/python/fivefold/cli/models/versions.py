@@ -9,7 +9,7 @@ import click
 
 from fivefold.cli.arguments import limit, tags
 from fivefold.cli.failures import OK, REFUSED, USAGE, Failure
-from fivefold.cli.modelcards import VERSION, files_of, is_version, short, stage_of, version_card, version_row
+from fivefold.cli.models.cards import VERSION, files_of, is_version, short, stage_of, version_card, version_row
 from fivefold.cli.output import listed, show, shown
 from fivefold.cli.progress import bar
 from fivefold.cli.session import client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from fivefold.sdk.metricbuffer import Column
+from fivefold.sdk.tracking.metricbuffer import Column
 from fivefold.tracking.v1 import tracking_pb2 as pb
 
 

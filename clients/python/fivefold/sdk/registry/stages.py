@@ -10,8 +10,8 @@ from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk import names
 from fivefold.sdk.errors import FailedPrecondition, FivefoldError
 from fivefold.sdk.records import Listing, listing
-from fivefold.sdk.registrycalls import RegistryCalls, hinting
-from fivefold.sdk.registryrecords import Approval, StageTenure, Transition, TransitionRequest
+from fivefold.sdk.registry.calls import RegistryCalls, hinting
+from fivefold.sdk.registry.records import Approval, StageTenure, Transition, TransitionRequest
 from fivefold.sdk.times import to_timestamp
 from fivefold.sdk.transport import request_id
 

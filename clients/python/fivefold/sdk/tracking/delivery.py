@@ -29,8 +29,8 @@ from fivefold.sdk.errors import (
     Unavailable,
     Unimplemented,
 )
-from fivefold.sdk.metricbuffer import MetricBuffer
-from fivefold.sdk.parcels import Parcel, Parcels
+from fivefold.sdk.tracking.metricbuffer import MetricBuffer
+from fivefold.sdk.tracking.parcels import Parcel, Parcels
 from fivefold.sdk.transport import Transport, request_id
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub

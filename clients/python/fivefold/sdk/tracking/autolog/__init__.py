@@ -14,6 +14,6 @@ or while it lasts as part of them. Recording never fails training: what goes wro
 "fivefold.tracking", and training goes on.
 """
 
-from fivefold.sdk.autolog.recording import Autolog
+from fivefold.sdk.tracking.autolog.recording import Autolog
 
 __all__ = ["Autolog"]

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fivefold.sdk.autolog.patches import Patches
-from fivefold.sdk.autolog.recording import Autolog, Recording, guarded, ranked
+from fivefold.sdk.tracking.autolog.patches import Patches
+from fivefold.sdk.tracking.autolog.recording import Autolog, Recording, guarded, ranked
 
 
 def install_xgboost(autolog: Autolog, patches: Patches) -> None:

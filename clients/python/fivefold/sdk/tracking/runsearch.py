@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fivefold.sdk.curves import label
 from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.extras import need
 from fivefold.sdk.frames import batches_of
 from fivefold.sdk.records import Listing, Record
-from fivefold.sdk.runs import Run
+from fivefold.sdk.tracking.curves import label
+from fivefold.sdk.tracking.runs import Run
 from fivefold.sdk.transport import Transport
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold.tracking.v1.tracking_pb2_grpc import TrackingServiceStub

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from fivefold.cli.arguments import Moment, comment
-from fivefold.cli.modelcards import REQUEST, advise, request_row, short, stage_of
+from fivefold.cli.models.cards import REQUEST, advise, request_row, short, stage_of
 from fivefold.cli.output import listed, show, shown, text
 from fivefold.cli.session import client
 
