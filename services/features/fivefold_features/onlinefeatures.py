@@ -22,7 +22,7 @@ from fivefold_runtime.errors import InvalidArgument
 
 MAX_ROWS = 10_000
 _KEPT = 1000  # specs whose meaning is kept
-_SENT_AS = {
+SENT_AS = {
     Kind.BOOL: "bools",
     Kind.INT32: "int64s",
     Kind.INT64: "int64s",
@@ -103,13 +103,13 @@ def _checked(spec: str, plan: Plan, keys: Mapping[str, KeyColumn]) -> int:
                 column=key.name,
                 expected=key.kind,
             )
-        if column.sent_as != _SENT_AS[key.kind]:
+        if column.sent_as != SENT_AS[key.kind]:
             raise InvalidArgument.at(
                 f"keys[{key.name!r}]",
-                f"came as {column.sent_as or 'nothing'}; {key.kind} is sent as {_SENT_AS[key.kind]}",
+                f"came as {column.sent_as or 'nothing'}; {key.kind} is sent as {SENT_AS[key.kind]}",
                 column=key.name,
                 actual=column.sent_as,
-                expected=_SENT_AS[key.kind],
+                expected=SENT_AS[key.kind],
             )
     lengths = {name: len(column.values) for name, column in keys.items()}
     rows = next(iter(lengths.values()))
