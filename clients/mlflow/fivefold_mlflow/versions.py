@@ -15,7 +15,6 @@ from mlflow.entities.model_registry import (
 )
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.yaml_utils import YamlSafeDumper
-from yaml import add_representer
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold.sdk.errors import FivefoldError
@@ -61,7 +60,7 @@ class Number(str):
 
 
 # MLflow writes it into a model's folder, and its writer knows text by the exact type.
-add_representer(Number, lambda dumper, number: dumper.represent_str(str(number)), Dumper=YamlSafeDumper)
+YamlSafeDumper.add_representer(Number, lambda dumper, number: dumper.represent_str(str(number)))
 
 
 def source_of(uri: str) -> str:
