@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from sqlalchemy import event
 
 from fivefold.tracking.v1 import tracking_pb2 as pb
+from fivefold_tracking.logged import SEARCHED
+from fivefold_tracking.store.model_records import LoggedModelQuery
+from fivefold_tracking.store.sql import Store
 from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking
 from tests.tracking.client_models import ClientModelStores
@@ -215,3 +221,26 @@ def test_inputs_are_recorded_all_or_none(tracking: Tracking, experiment: str) ->
         tracking.stub.LogInputs(pb.LogInputsRequest(run=run, inputs=inputs, models=["logged_models/m-" + "0" * 32]))
 
     assert not tracking.get(run).inputs
+
+
+@pytest.mark.parametrize(("text", "order"), [("", "metrics.auc desc"), ("metrics.auc > 0.5", ""), ("", "")])
+def test_a_search_looks_up_the_metrics_of_each_model_and_reads_no_others(
+    sqlite_store: Store, text: str, order: str
+) -> None:
+    number = sqlite_store.experiments.create("a", {}, 1).number
+    engine = sqlite_store.logged_models._database.engine  # type: ignore[attr-defined]
+    plans: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT") and "LIMIT" in statement:
+            rows = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in rows)
+
+    query = LoggedModelQuery((number,), filter=SEARCHED.parse(text), order=SEARCHED.parse_order(order))
+    sqlite_store.logged_models.search(query, None, 10)
+
+    assert any("SEARCH logged_models USING INDEX logged_models_by_creation" in step for step in plans), plans
+    read = [step for step in plans if "logged_model_metrics" in step]
+    assert all(step.startswith("SEARCH") and "model=? AND key=?" in step for step in read), plans
+    assert bool(read) == bool(text or order)

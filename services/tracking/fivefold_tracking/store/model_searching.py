@@ -51,6 +51,7 @@ _ATTRIBUTES: dict[str, Column[Any]] = {
 }
 _TIMES = frozenset({"creation_timestamp", "last_updated_timestamp"})
 _METRICS = logged_model_metrics.c
+_NEWEST = (_METRICS.time.desc(), _METRICS.step.desc(), _METRICS.run.desc(), _METRICS.dataset, _METRICS.digest)
 
 
 def search(tx: Connection, query: LoggedModelQuery, after: Key | None, limit: int) -> Page[LoggedModelRecord]:
@@ -75,15 +76,14 @@ def search(tx: Connection, query: LoggedModelQuery, after: Key | None, limit: in
 
 def _ordered(query: LoggedModelQuery, *, sqlite: bool) -> FromClause:
     """Returns the logged models that the query is about, with the columns that they are ordered by."""
-    of: FromClause = WITH_EXPERIMENT
     columns: list[ColumnElement[Any]] = []
     for place, part in enumerate(query.order):
         if part.field.group == logged.METRICS:
-            latest = _latest(part.field.key, query)
-            of = of.outerjoin(latest, latest.c.model == logged_models.c.id)
-            value, known = latest.c.value, latest.c.model.is_not(None)
-            columns.append(case((known & value.is_not(None), 0), (known, 1), else_=2).label(f"rank{place}"))
-            columns.append(func.coalesce(value, 0.0).label(f"value{place}"))
+            # Looked up for each logged model: a join with the newest of all would have no index.
+            measured = _points(part.field.key, query)
+            newest = measured.order_by(*_NEWEST).limit(1).scalar_subquery()
+            columns.append(case((newest.is_not(None), 0), (measured.exists(), 1), else_=2).label(f"rank{place}"))
+            columns.append(func.coalesce(newest, 0.0).label(f"value{place}"))
         else:
             columns.append(literal(0).label(f"rank{place}"))
             columns.append(_ATTRIBUTES[part.field.key].label(f"value{place}"))
@@ -93,22 +93,13 @@ def _ordered(query: LoggedModelQuery, *, sqlite: bool) -> FromClause:
     if query.filter is not None:
         conditions.append(sql.where(query.filter, lambda part: _condition(part, query, sqlite)))
     selected: Select[Any] = select(*columns, logged_models.c.created, logged_models.c.id)
-    return selected.select_from(of).where(*conditions).subquery()
+    return selected.select_from(WITH_EXPERIMENT).where(*conditions).subquery()
 
 
-def _latest(key: str, query: LoggedModelQuery) -> FromClause:
-    """Returns the newest point of a metric of each logged model, of all its runs and of the datasets chosen."""
-    newest = func.row_number().over(
-        partition_by=_METRICS.model,
-        order_by=(_METRICS.time.desc(), _METRICS.step.desc(), _METRICS.run.desc(), _METRICS.dataset, _METRICS.digest),
-    )
-    ranked = (
-        select(_METRICS.model, _METRICS.value, newest.label("place"))
-        .join(logged_models, logged_models.c.id == _METRICS.model)
-        .where(logged_models.c.experiment.in_(query.experiments), _METRICS.key == key, _measured(query))
-        .subquery()
-    )
-    return select(ranked.c.model, ranked.c.value).where(ranked.c.place == 1).subquery()
+def _points(key: str, query: LoggedModelQuery) -> Select[Any]:
+    """Returns the values of a metric of a logged model, on the datasets chosen."""
+    found = select(_METRICS.value).where(_METRICS.model == logged_models.c.id, _METRICS.key == key)
+    return found.where(_measured(query)).correlate(logged_models)
 
 
 def _measured(query: LoggedModelQuery) -> ColumnElement[bool]:
@@ -140,8 +131,7 @@ def _condition(part: Comparison | Presence, query: LoggedModelQuery, sqlite: boo
 def _of(field: Field, query: LoggedModelQuery) -> Select[Any]:
     """Returns what a logged model has of a metric, param or tag."""
     if field.group == logged.METRICS:
-        found = select(_METRICS.key).where(_METRICS.model == logged_models.c.id, _METRICS.key == field.key)
-        return found.where(_measured(query)).correlate(logged_models)
+        return _points(field.key, query)
     table = logged_model_params if field.group == logged.PARAMS else logged_model_tags
     found = select(table.c.key).where(table.c.model == logged_models.c.id, table.c.key == field.key)
     return found.correlate(logged_models)
