@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,6 +22,7 @@ from fivefold_mlflow.connection import Connection
 from fivefold_mlflow.failures import Failure
 from fivefold_mlflow.registry import RegistryStore
 from fivefold_mlflow.tracking import TrackingStore
+from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
@@ -144,6 +148,37 @@ def test_a_child_that_would_hang_says_why(addresses: dict[str, str], name: str, 
     )
     assert done.returncode == 1
     assert "set GRPC_ENABLE_FORK_SUPPORT=1 before Python starts" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_mlflows_own_server_runs_over_fivefold(addresses: dict[str, str], name: str, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", URI, "--port", str(port), "--workers", "1"]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, env=os.environ | addresses, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.5)
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        run = client.create_run(client.create_experiment(name)).info
+        client.log_metric(run.run_id, "m", 1.0)
+        found = client.search_runs([run.experiment_id], "metrics.m > 0.5")
+        assert [each.info.run_id for each in found] == [run.run_id]
+        client.create_registered_model(name)
+        assert client.create_model_version(name, "s3://x/y", run.run_id).version == "1"
+        assert "Traceback" not in log.read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def test_reads_go_on_where_no_default_experiment_can_be_made(

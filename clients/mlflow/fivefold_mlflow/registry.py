@@ -173,6 +173,10 @@ class RegistryStore(Releases, AbstractStore):
             self._get(name)
             raise invalid(f"Registered model alias {alias} not found.") from error
 
+    def list_webhooks_by_event(self, *_: Any, **__: Any) -> PagedList[Any]:
+        """Returns none: MLflow's server asks with each change, and the registry's webhooks are not MLflow's."""
+        return PagedList([], None)
+
     def _get(self, name: str) -> pb.Model:
         request = pb.GetModelRequest(name=_name(name))
         return self._registry.ask("GetModel", request, missing=no_model(name))
