@@ -28,7 +28,8 @@ from fivefold_runtime.tables import Position
 metadata = MetaData()
 _Text = Text(collation="C").with_variant(Text(), "sqlite")
 _Id = String(32, collation="C").with_variant(String(32), "sqlite")
-_ModelId = String(34, collation="C").with_variant(String(34), "sqlite")  # of a logged model, or of either kind of parent
+# The id of a logged model, or of either kind of parent of artifacts.
+_ModelId = String(34, collation="C").with_variant(String(34), "sqlite")
 _ACTIVE = text("deleted IS NULL")
 _DELETED = text("deleted IS NOT NULL")
 _PURGED = text("deleted < 0")
