@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import MetaData
 
+from fivefold_features import searches
 from fivefold_features.errors import TableInUse
 from fivefold_features.lookups import Lookup
 from fivefold_features.offline import Part
@@ -172,8 +173,8 @@ def test_lists_are_by_name_from_any_place(store: SqlStore) -> None:
     for name in ("c", "a", "b"):
         add(store, name)
         store.add_spec(name, "", [Lookup(name)])
-    assert [table.id for table in store.tables("a", 10)] == ["b", "c"]
-    assert [spec.id for spec in store.specs("", 2)] == ["a", "b"]
+    assert [table.id for table in store.tables(searches.of_tables("", ""), ["a"], 10)] == ["b", "c"]
+    assert [spec.id for spec in store.specs(searches.of_specs("", ""), None, 2)] == ["a", "b"]
 
 
 def test_a_training_set_is_kept_as_it_was_made_and_its_file_is_named(store: SqlStore) -> None:

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fivefold_features import names
+from fivefold_features.installing import install
 from fivefold_features.online import open_store
 from fivefold_features.servicer import SERVICE, FeatureServicer
 from fivefold_features.store.sql import MIGRATIONS, SqlStore
 from fivefold_features.sweeping import Sweeper
+from fivefold_features.upkeep import Upkeep
 from fivefold_runtime import permissions
 from fivefold_runtime.app import App
 from fivefold_runtime.main import run
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.permissions import PermissionsServicer
 from fivefold_runtime.policy import Authorizer
-from fivefold_runtime.settings import ServerConfig, setting
+from fivefold_runtime.settings import ServerConfig, StartError, setting
 from fivefold_runtime.sql import Database, sqlite_in
 
 if TYPE_CHECKING:
@@ -53,23 +56,57 @@ class Config(ServerConfig):
         unit="URL",
         secret=True,
     )
+    functions: str = setting(
+        "", "installed modules with on-demand functions, such as shop.features,shop.rules", unit="names"
+    )
+    memory_bytes: int = setting(
+        1 << 30,
+        "about what the rows of one join or compaction may take in memory; larger ones are done in steps",
+        unit="bytes",
+    )
+    compact_after: int = setting(
+        32, "writes after which a table is put into one file in the background; 0: only when asked", unit="files"
+    )
+    upkeep_seconds: float = setting(60.0, "how often tables and files are looked after", unit="seconds")
+    vacuum_grace_seconds: float = setting(
+        900.0, "how long files that a vacuum gave up stay for readers that have begun", unit="seconds"
+    )
+
+    def check(self) -> None:
+        if self.memory_bytes < 1 << 20:
+            raise StartError(f"--memory-bytes is {self.memory_bytes}; it must be at least {1 << 20}.")
+        if self.compact_after < 0 or self.compact_after == 1:
+            raise StartError(f"--compact-after is {self.compact_after}; it must be 0, or 2 or more.")
+        if self.upkeep_seconds <= 0 or self.vacuum_grace_seconds < 0:
+            raise StartError("--upkeep-seconds must be above 0, and --vacuum-grace-seconds not below.")
 
 
 def build(config: Config) -> App:
     """Puts the service together. Raises StartError."""
     data = Path(config.data)
+    functions = install(config.functions)
     database = Database.open(config.store_url or sqlite_in(data), migrations=MIGRATIONS)
     objects = Objects.open(config.objects_url or str(data / "history"))
     online = open_store(config.online_url, str(data / "online.db"))
-    authorizer = Authorizer(config, database)
+    authorizer = Authorizer(config, database, names.owner_of)
     store = SqlStore(database, authorizer.may_read)
     sweeper = Sweeper(store, objects, online, database.clock)
-    servicer = FeatureServicer(database, store, _history(config, objects), online, sweeper, authorizer)
+    history = functools.cache(_history(config, objects))
+    servicer = FeatureServicer(database, store, history, online, sweeper, authorizer, memory_bytes=config.memory_bytes, functions=functions)
+    upkeep = Upkeep(
+        store,
+        objects,
+        servicer.compactor,
+        database.clock,
+        compact_after=config.compact_after,
+        grace_seconds=config.vacuum_grace_seconds,
+        every_seconds=config.upkeep_seconds,
+    )
     return App(
         servicers={SERVICE: servicer, permissions.SERVICE: PermissionsServicer(database, authorizer)},
         database=database,
         authorizer=authorizer,
-        background=[sweeper],
+        background=[sweeper, upkeep],
         close=[online.close],
     )
 

@@ -60,3 +60,27 @@ class TableInUse(FailedPrecondition):
     """A feature spec refers to the table."""
 
     reason = "TABLE_IN_USE"
+
+
+class VersionVacuumed(FailedPrecondition):
+    """The rows of the version were given up."""
+
+    reason = "VERSION_VACUUMED"
+
+
+class SpecInUse(FailedPrecondition):
+    """A training set or a recorded consumer refers to the spec."""
+
+    reason = "SPEC_IN_USE"
+
+
+class FunctionUnknown(FailedPrecondition):
+    """No on-demand function of that module, name and source hash is installed."""
+
+    reason = "FUNCTION_UNKNOWN"
+
+
+class FunctionFailed(InvalidArgument):
+    """An on-demand function refused its inputs, or returned what it does not say it gives."""
+
+    reason = "FUNCTION_FAILED"

@@ -32,12 +32,15 @@ def as_of(
     m).
     """
     ranked = rows.with_row_index(_ROW).sort(_RANK, maintain_order=True).with_row_index(_BEST)
-    steps = (
-        ranked.select(*keys, _BEST, pl.max_horizontal(EVENT, KNOWLEDGE).alias(_SINCE))
-        .sort(_SINCE, maintain_order=True)
-        .with_columns(pl.col(_BEST).cum_max().over(list(keys)))
-        .set_sorted(_SINCE)
-    )
+    if ranked.select((pl.col(KNOWLEDGE) <= pl.col(EVENT)).all()).item():
+        steps = ranked.select(*keys, _BEST, pl.col(EVENT).alias(_SINCE))  # The order of ranks is that of times.
+    else:
+        steps = (
+            ranked.select(*keys, _BEST, pl.max_horizontal(EVENT, KNOWLEDGE).alias(_SINCE))
+            .sort(_SINCE, maintain_order=True)
+            .with_columns(pl.col(_BEST).cum_max().over(list(keys)))
+        )
+    steps = steps.set_sorted(_SINCE)
     asked = labels.select(*keys, pl.col(time).alias(_SINCE)).with_row_index(_PLACE).sort(_SINCE, maintain_order=True)
     found = asked.join_asof(steps, on=_SINCE, by=list(keys), strategy="backward", check_sortedness=False).sort(_PLACE)
     best = found.get_column(_BEST)
@@ -57,4 +60,15 @@ def latest(rows: pl.DataFrame, *, keys: Sequence[str], moment: int | None) -> pl
 
 def current(rows: pl.DataFrame, *, identity: Sequence[str]) -> pl.DataFrame:
     """Returns the rows that no later write replaced, ordered by `identity` (keys, then times)."""
-    return rows.sort(*identity, VERSION).unique(list(identity), keep="last", maintain_order=True)
+    ordered = rows.sort(*identity, VERSION)
+    another = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in identity)
+    return ordered.filter(another.fill_null(value=True))
+
+
+def is_ordered(rows: pl.DataFrame, *, identity: Sequence[str]) -> bool:
+    """Says whether rows are ordered by `identity`, each once; it has no nulls."""
+    follows = pl.lit(value=False)
+    for name in reversed(identity):
+        before = pl.col(name).shift(1)
+        follows = (pl.col(name) > before) | ((pl.col(name) == before) & follows)
+    return bool(rows.select(follows.fill_null(value=True).all()).item())

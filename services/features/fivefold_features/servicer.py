@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fivefold_features.functions import Installed
 from fivefold_features.insight_calls import InsightCalls
 from fivefold_features.online import OnlineStore
 from fivefold_features.online_calls import OnlineCalls
@@ -22,6 +23,7 @@ from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
 
 if TYPE_CHECKING:
+    from fivefold_features.compacting import Compactor
     from fivefold_features.offline import History
     from fivefold_features.publishing import Publisher
 
@@ -39,16 +41,27 @@ class FeatureServicer(TableCalls, SpecCalls, TrainingCalls, OnlineCalls, Insight
         online: OnlineStore,
         sweeper: Sweeper,
         authorizer: Authorizer,
+        *,
+        memory_bytes: int,
+        functions: Installed | None = None,
     ) -> None:
-        """`history` opens the offline store when it is first asked."""
+        """`history` opens the offline store when it is first asked; `memory_bytes`: about what one step may take."""
         self.database = database  # `mutation` looks for it here
         self._store = store
         self._history = history
         self._online = online
-        self._features = OnlineFeatures(store, online)
+        self._functions = functions or Installed()
+        self._features = OnlineFeatures(store, online, self._functions)
         self._sweeper = sweeper
         self._authorizer = authorizer
         self._publisher = self._opened_publisher
+        self._compactor = self.compactor
+        self._memory_bytes = memory_bytes
+
+    def compactor(self) -> Compactor:
+        from fivefold_features.compacting import Compactor
+
+        return Compactor(self._store, self._history(), self._memory_bytes)
 
     def _opened_publisher(self) -> Publisher:
         from fivefold_features.publishing import Publisher

@@ -20,14 +20,14 @@ class Streamed:
 
     content  digest of what came after the header: the same request_id with other rows is another request
     made     what the method makes of it
-    key      the file that was stored for it
+    keys     the files that were stored for it
     taken    whether the method ran; it does not for a call that came before, and then nothing ever names the file
     """
 
     header: Message
     content: str
     made: Any
-    key: str
+    keys: tuple[str, ...]
     taken: bool = False
 
     def take(self) -> Any:

@@ -62,12 +62,13 @@ class Sweeper:
 
     @contextmanager
     def untaken(self, streamed: Streamed) -> Iterator[Streamed]:
-        """Deletes the file of a request that nobody has taken by the end of the block."""
+        """Deletes the files of a request that nobody has taken by the end of the block."""
         try:
             yield streamed
         finally:
             if not streamed.taken:
-                self._delete_file_calmly(streamed.key)
+                for key in streamed.keys:
+                    self._delete_file_calmly(key)
 
     def delete_table(self, uid: str) -> None:
         """Deletes what a table left."""

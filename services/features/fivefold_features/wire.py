@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fivefold.data.v1 import data_pb2
 from fivefold.features.v1 import features_pb2 as pb
 from fivefold_features import names
 from fivefold_features.answers import Answer
-from fivefold_features.lookups import Lookup, Plan
+from fivefold_features.freshness import is_stale, staleness
+from fivefold_features.functions import FunctionUse, OnDemand
+from fivefold_features.lookups import Lookup
 from fivefold_features.online import Published
-from fivefold_features.onlinefeatures import MAX_ROWS, KeyColumn
+from fivefold_features.onlinefeatures import MAX_ROWS, KeyColumn, Prepared
 from fivefold_features.schema import Column, Kind, Schema
-from fivefold_features.store import Mode, SpecRecord, TableRecord, TrainingSetRecord, VersionRecord
+from fivefold_features.store import (
+    Compaction,
+    Mode,
+    SpecRecord,
+    TableRecord,
+    TrainingSetRecord,
+    Vacuumed,
+    VersionRecord,
+)
 from fivefold_runtime.errors import Aborted, InvalidArgument
 from fivefold_runtime.validation import FieldRequired, TooManyItems
+
+if TYPE_CHECKING:
+    from fivefold_features.verifying import Verification
 
 KIND = {data_pb2.DataType.Value(f"DATA_TYPE_{kind}"): kind for kind in Kind}
 TYPE = {kind: number for number, kind in KIND.items()}
@@ -42,6 +55,14 @@ def lookups(message: pb.FeatureSpec) -> tuple[Lookup, ...]:
     return tuple(_lookup(one, f"feature_spec.lookups[{index}]") for index, one in enumerate(message.lookups))
 
 
+def functions(message: pb.FeatureSpec) -> tuple[FunctionUse, ...]:
+    """Reads the functions of a spec."""
+    return tuple(
+        FunctionUse(one.module, one.name, one.source_hash, dict(one.inputs), dict(one.renames))
+        for one in message.functions
+    )
+
+
 def revision(etag: str, name: str) -> int | None:
     """Reads an etag; None for the empty one. One that was never given out cannot be the present one."""
     if not etag:
@@ -60,16 +81,17 @@ def key_columns(messages: Iterable[data_pb2.Column]) -> dict[str, KeyColumn]:
         if message.name in read:
             raise InvalidArgument.at(path, "occurs twice")
         sent_as = message.WhichOneof("values") or ""
-        values: list[object] = list(getattr(message, sent_as).values) if sent_as else []
+        values: Sequence[Any] = getattr(message, sent_as).values if sent_as else ()
         if len(values) > MAX_ROWS:
             raise TooManyItems.at(
                 path, f"has {len(values)} rows; at most {MAX_ROWS} are allowed", limit=MAX_ROWS, count=len(values)
             )
+        listed: list[Any] = list(values)
         for row in message.nulls:
-            if row >= len(values):
-                raise InvalidArgument.at(path, f"has a null at row {row}, but only {len(values)} rows", value=row)
-            values[row] = None
-        read[message.name] = KeyColumn(sent_as, values)
+            if row >= len(listed):
+                raise InvalidArgument.at(path, f"has a null at row {row}, but only {len(listed)} rows", value=row)
+            listed[row] = None
+        read[message.name] = KeyColumn(sent_as, listed)
     return read
 
 
@@ -77,8 +99,26 @@ def micros(moment: Timestamp) -> int:
     return moment.seconds * 1_000_000 + moment.nanos // 1000
 
 
-def to_table(record: TableRecord) -> pb.Table:
-    return pb.Table(
+def duration(message: Any, field: str, path: str) -> timedelta | None:
+    """Reads a field with a duration, None when it is not set. Raises FIELD_INVALID below zero."""
+    if not message.HasField(field):
+        return None
+    found: timedelta = getattr(message, field).ToTimedelta()
+    if found < timedelta(0):
+        raise InvalidArgument.at(path, "is negative; it must be 0 or more")
+    return found
+
+
+def freshness(table: pb.Table) -> timedelta | None:
+    """Reads how old a table may get. Raises FIELD_INVALID for zero or less."""
+    found = duration(table, "freshness", "table.freshness")
+    if found == timedelta(0):
+        raise InvalidArgument.at("table.freshness", "is 0; it must be above zero, or not set")
+    return found
+
+
+def to_table(record: TableRecord, now: datetime) -> pb.Table:
+    message = pb.Table(
         name=names.table_name(record.id),
         description=record.description,
         tags=dict(record.tags),
@@ -93,7 +133,15 @@ def to_table(record: TableRecord) -> pb.Table:
         create_time=_timestamp(record.created),
         update_time=_timestamp(record.updated),
         etag=str(record.revision),
+        owner=record.owner,
     )
+    if record.freshness is not None:
+        message.freshness.FromTimedelta(record.freshness)
+    age = staleness(record, now)
+    if age is not None:
+        message.staleness.FromTimedelta(age)
+    message.stale = is_stale(record, age)
+    return message
 
 
 def to_version(record: VersionRecord) -> pb.TableVersion:
@@ -106,6 +154,42 @@ def to_version(record: VersionRecord) -> pb.TableVersion:
         digest=record.digest,
         creator=record.creator,
         create_time=_timestamp(record.created),
+        producer=record.producer,
+        vacuumed=record.vacuumed,
+    )
+
+
+def version_or_moment(request: Any) -> tuple[int, int | None]:
+    """Reads `version` and `as_of` (microseconds). Raises FIELD_INVALID when both are set."""
+    if not request.HasField("as_of"):
+        return request.version, None
+    if request.version:
+        raise InvalidArgument.at("as_of", "is set, and so is version; only one of them may be")
+    return 0, micros(request.as_of)
+
+
+def producer(text: str) -> str:
+    """Reads what a write says about itself. Raises FIELD_INVALID for control characters."""
+    if not text.isprintable():
+        raise InvalidArgument.at("header.producer", "has control characters", value=ascii(text)[:64])
+    return text
+
+
+def to_compaction(table: str, done: Compaction) -> pb.CompactTableResponse:
+    return pb.CompactTableResponse(
+        table_version=names.version_name(table, done.version) if done.version else "",
+        files_before=done.files_before,
+        rows_before=done.rows_before,
+        rows_after=done.rows_after,
+    )
+
+
+def to_vacuum(table: str, done: Vacuumed) -> pb.VacuumTableResponse:
+    return pb.VacuumTableResponse(
+        table_versions=[names.version_name(table, number) for number in done.given_up],
+        pinned_versions=[names.version_name(table, number) for number in done.pinned],
+        files=done.files,
+        size_bytes=done.size_bytes,
     )
 
 
@@ -126,6 +210,29 @@ def to_spec(record: SpecRecord) -> pb.FeatureSpec:
         keys=_columns(record.keys),
         creator=record.creator,
         create_time=_timestamp(record.created),
+        tags=dict(record.tags),
+        functions=[
+            pb.FunctionUse(
+                module=use.module,
+                name=use.name,
+                source_hash=use.source_hash,
+                inputs=dict(use.inputs),
+                renames=dict(use.renames),
+            )
+            for use in record.functions
+        ],
+        inputs=_columns(record.inputs),
+    )
+
+
+def to_function(found: OnDemand) -> pb.Function:
+    return pb.Function(
+        module=found.module,
+        name=found.name,
+        source_hash=found.source_hash,
+        description=found.description,
+        parameters=_columns(found.parameters),
+        results=_columns(found.results),
     )
 
 
@@ -146,25 +253,48 @@ def to_training_set(record: TrainingSetRecord) -> pb.TrainingSet:
     )
 
 
-def to_answer(
-    plan: Plan, rows: int, answer: Answer, *, statuses: bool, event_times: bool
-) -> pb.GetOnlineFeaturesResponse:
-    return pb.GetOnlineFeaturesResponse(
-        features=[feature.name for feature in plan.features],
-        rows=rows,
-        blocks=[
-            pb.FeatureBlock(type=TYPE[one.kind], columns=one.columns, data=one.data, offsets=one.offsets)
-            for one in answer.blocks
+def to_verification(found: Verification) -> pb.VerifyTrainingSetResponse:
+    return pb.VerifyTrainingSetResponse(
+        verified=not found.differences,
+        label_digest=found.label_digest,
+        stored_digest=found.stored_digest,
+        rebuilt_digest=found.rebuilt_digest,
+        differences=[
+            pb.TrainingSetDifference(
+                part=pb.TrainingSetDifference.Part.Value(f"PART_{one.part}"),
+                column=one.column,
+                row=one.row,
+                rows=one.rows,
+                message=one.message,
+            )
+            for one in found.differences
         ],
-        statuses=answer.statuses.tobytes() if statuses or not answer.complete else b"",
-        event_times=answer.event_times.astype(np.dtype("<i8"), copy=False).tobytes() if event_times else b"",
     )
 
 
+def to_answer(prepared: Prepared, rows: int, answer: Answer) -> pb.GetOnlineFeaturesResponse:
+    """What is the same in all answers of a spec is made once, as the message that is copied."""
+    message = pb.GetOnlineFeaturesResponse()
+    template = prepared.template
+    if template is None:
+        template = prepared.template = pb.GetOnlineFeaturesResponse(
+            features=prepared.names,
+            blocks=[
+                pb.FeatureBlock(type=TYPE[kind], columns=places) for kind, places in prepared.answerer.kinds.items()
+            ],
+        )
+    message.CopyFrom(template)
+    message.rows = rows
+    for block, made in zip(message.blocks, answer.blocks, strict=True):
+        block.data = made.data
+        block.offsets = made.offsets
+    message.statuses = answer.statuses
+    message.event_times = answer.event_times
+    return message
+
+
 def _lookup(message: pb.FeatureLookup, path: str) -> Lookup:
-    look_back = message.look_back.ToTimedelta() if message.HasField("look_back") else None
-    if look_back is not None and look_back.total_seconds() < 0:
-        raise InvalidArgument.at(f"{path}.look_back", "is negative; it must be 0 or more")
+    look_back = duration(message, "look_back", f"{path}.look_back")
     return Lookup(
         table=names.table_id(message.table, f"{path}.table"),
         features=tuple(message.features),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,10 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one write left: an object, and the number of the version that it made."""
+    """What one write left: an object, and the number of the version that it made.
+
+    compacted  instead: all rows of that version; the file itself has the column pointintime.VERSION
+    ordered    its rows are ordered by identity, each once
+    rows       how many it has
+    """
 
     key: str
     version: int
+    compacted: bool = False
+    ordered: bool = field(default=False, compare=False)
+    rows: int = field(default=0, compare=False)
 
 
 class Draft(Protocol):
@@ -31,6 +40,14 @@ class Draft(Protocol):
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Returns some columns of all rows; none can be added after that."""
+        ...
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yields all rows in order, a few MB at a time; none can be added after that."""
+        ...
+
+    def order_by(self, names: Sequence[str]) -> bool:
+        """Orders the rows when they are few enough to be in memory; says whether it did."""
         ...
 
     def keep(self, key: str) -> int:
@@ -53,6 +70,17 @@ class History(Protocol):
         """
         ...
 
-    def batches(self, key: str) -> Iterator[pa.RecordBatch]:
-        """Yields the rows of one file in order, a few MB at a time. Raises NotFound."""
+    def batches(self, key: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of one file in order, a few MB at a time; of `columns` those that it has, in the file's order.
+
+        Raises NotFound.
+        """
+        ...
+
+    def discard(self, key: str) -> None:
+        """Deletes a file that nothing names."""
+        ...
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Gives a local folder that is gone after the block."""
         ...

@@ -25,7 +25,7 @@ from fivefold_runtime import faults
 from fivefold_runtime.objects import CHUNK, Objects
 
 _ROWS = 131_072  # rows of one row group, and of what is handed on at a time
-_BYTES = 64 * 1024 * 1024  # bytes after which a row group is closed earlier
+_BYTES = 64 * 1024 * 1024  # bytes that wait in memory until they are written
 
 
 class ParquetHistory:
@@ -54,13 +54,21 @@ class ParquetHistory:
                 frame = pl.scan_parquet(self._local(part.key, folder))
                 present = frame.collect_schema().names()
                 wanted = [pl.col(c) if c in present else pl.lit(None, t).alias(c) for c, t in columns.items()]
-                frames.append(frame.select(*wanted, pl.lit(part.version, pl.Int64).alias(VERSION)))
+                version = pl.col(VERSION) if part.compacted else pl.lit(part.version, pl.Int64).alias(VERSION)
+                frames.append(frame.select(*wanted, version))
             yield pl.concat(frames, how="vertical")
 
-    def batches(self, key: str) -> Iterator[pa.RecordBatch]:
+    def batches(self, key: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         with self._workplace() as folder, faults.mapped():
-            with pq.ParquetFile(self._local(key, folder), memory_map=True) as file:
-                yield from file.iter_batches(batch_size=_ROWS)
+            yield from _batches(self._local(key, folder), columns)
+
+    def discard(self, key: str) -> None:
+        self._objects.delete(key)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        with self._workplace() as folder, faults.mapped():
+            yield folder
 
     @contextmanager
     def _workplace(self) -> Iterator[Path]:
@@ -94,19 +102,36 @@ class _Draft:
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = self._waiting_bytes = 0
+        self._waiting_bytes = 0
+        self._written = False
 
     def add(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
         self._waiting.append(batch)
-        self._waiting_rows += batch.num_rows
         self._waiting_bytes += batch.nbytes
-        if self._waiting_rows >= _ROWS or self._waiting_bytes >= _BYTES:
+        if self._waiting_bytes >= _BYTES:
             self._write()
 
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        if self._written:
+            self.close()
+            return pl.read_parquet(self._path, columns=list(names))
+        found = pl.from_arrow(pa.Table.from_batches(self._waiting, self._schema).select(list(names)))
+        assert isinstance(found, pl.DataFrame)
+        return found
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
         self.close()
-        return pl.read_parquet(self._path, columns=list(names))
+        yield from _batches(self._path, None)
+
+    def order_by(self, names: Sequence[str]) -> bool:
+        if self._written or self._waiting_bytes > _BYTES:
+            return False
+        rows = pl.from_arrow(pa.Table.from_batches(self._waiting, self._schema))
+        assert isinstance(rows, pl.DataFrame)
+        ordered = rows.sort(*names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
+        self._waiting = ordered.to_batches()
+        return True
 
     def keep(self, key: str) -> int:
         self.close()
@@ -127,7 +152,13 @@ class _Draft:
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=_ROWS)
             self._waiting.clear()
-            self._waiting_rows = self._waiting_bytes = 0
+            self._waiting_bytes, self._written = 0, True
+
+
+def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path, memory_map=True) as file:
+        present = None if columns is None else [name for name in file.schema_arrow.names if name in set(columns)]
+        yield from file.iter_batches(batch_size=_ROWS, columns=present)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from fivefold_features.functions import FunctionUse
 from fivefold_features.lookups import Lookup
 from fivefold_features.schema import Column, Kind
 
@@ -49,3 +50,17 @@ def lookup(found: dict[str, Any]) -> Lookup:
         renames=found["renames"],
         defaults=found["defaults"],
     )
+
+
+def of_function(use: FunctionUse) -> dict[str, object]:
+    return {
+        "module": use.module,
+        "name": use.name,
+        "source_hash": use.source_hash,
+        "inputs": dict(use.inputs),
+        "renames": dict(use.renames),
+    }
+
+
+def function(found: dict[str, Any]) -> FunctionUse:
+    return FunctionUse(**found)

@@ -89,6 +89,7 @@ specs = Table(
     Column("tags", Text, nullable=False, server_default="{}"),
     Column("functions", Text, nullable=False, server_default="[]"),
     Column("inputs", Text, nullable=False, server_default="[]"),
+    Column("deleted", Boolean, nullable=False, server_default=false()),  # the name is not given to another spec
 )
 
 spec_tables = Table(

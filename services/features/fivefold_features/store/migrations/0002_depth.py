@@ -3,6 +3,8 @@ and functions of specs, and who uses what."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,15 +13,11 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    for table, *columns in (
-        ("feature_tables", _text("owner"), _number("freshness"), _number("newest_event"), _number("written")),
-        ("table_versions", _text("producer"), _number("newest_event"), _flag("vacuumed"), _flag("retired")),
-        ("table_versions", _flag("ordered")),
-        ("feature_specs", _text("tags", "{}"), _text("functions", "[]"), _text("inputs", "[]")),
-        ("training_sets", _text("labels_key"), sa.Column("label_columns", sa.Text, nullable=True)),
-    ):
-        for column in columns:
-            op.add_column(table, column)
+    _add("feature_tables", _text("owner"), _number("freshness"), _number("newest_event"), _number("written"))
+    _add("table_versions", _text("producer"), _number("newest_event"))
+    _add("table_versions", _flag("vacuumed"), _flag("retired"), _flag("ordered"))
+    _add("feature_specs", _text("tags", "{}"), _text("functions", "[]"), _text("inputs", "[]"), _flag("deleted"))
+    _add("training_sets", _text("labels_key"), sa.Column("label_columns", sa.Text, nullable=True))
     op.execute("UPDATE feature_tables SET owner = creator")
     op.execute(
         "UPDATE feature_tables SET written = (SELECT max(table_versions.created) FROM table_versions"
@@ -50,6 +48,11 @@ def upgrade() -> None:
     )
     op.create_index("consumers_by_consumer", "consumers", ["consumer"])
     op.create_index("training_sets_by_creation", "training_sets", ["created", "id"])
+
+
+def _add(table: str, *columns: sa.Column[Any]) -> None:
+    for column in columns:
+        op.add_column(table, column)
 
 
 def _text(name: str, default: str = "") -> sa.Column[str]:
