@@ -194,9 +194,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -
         for run in {run for run, _ in written}:
             acknowledged = [step for each, step in written if each == run]
             histories = {
-                key: list(
-                    tracking.stub.ListMetricPoints(pb.ListMetricPointsRequest(run=run, key=key)).points.steps
-                )
+                key: list(tracking.stub.ListMetricPoints(pb.ListMetricPointsRequest(run=run, key=key)).points.steps)
                 for key in "ab"
             }
             assert histories["a"] == histories["b"], "a part of a batch was kept"
