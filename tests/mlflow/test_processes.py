@@ -27,6 +27,7 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 import fivefold_tracking.__main__ as tracking
+from fivefold.sdk.transport import Transport
 from fivefold_runtime.keys import make_key, sign_token
 from fivefold_runtime.testing import serve
 from tests.mlflow.conftest import URI
@@ -50,6 +51,25 @@ def test_threads_share_one_store(store: TrackingStore, name: str) -> None:
     assert set(found) == set(runs)
     assert {found[run].data.params["p"] for run in runs} == {str(place) for place in range(8)}
     assert all(len(store.get_metric_history(run, "m")) == 20 for run in runs)
+
+
+def test_a_call_that_is_sent_twice_happens_once(
+    store: TrackingStore, models: RegistryStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Transport.call
+
+    def twice(self: Transport, method: Any, request: Any, **more: Any) -> Any:
+        call(self, method, request, **more)
+        return call(self, method, request, **more)
+
+    monkeypatch.setattr(Transport, "call", twice)
+    experiment = store.create_experiment(name)
+    store.create_run(experiment, "ada", 1, [], None)
+    assert len(store.search_runs([experiment], "", ViewType.ALL)) == 1
+    models.create_registered_model(name)
+    models.create_model_version(name, "s3://x/y")
+    models.delete_model_version(name, 1)
+    assert int(models.create_model_version(name, "s3://x/y").version) == 2
 
 
 def test_threads_that_start_at_once_make_one_default_experiment(environment: None) -> None:
