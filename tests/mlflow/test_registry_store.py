@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fivefold_mlflow.registry import RegistryStore
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
+
+from tests.mlflow.conftest import URI
 
 RUN = "0123456789abcdef0123456789abcdef"
 
@@ -153,6 +156,19 @@ def test_a_run_that_nobody_knows_is_kept_as_text(either_registry: Any, model: st
     assert either_registry.get_model_version(model, 1).run_id == "not a run of ours"
     found = either_registry.search_model_versions("run_id = 'not a run of ours'")
     assert [each.name for each in found] == [model]
+
+
+def test_a_model_of_another_tracking_store_stays_a_name(models: RegistryStore, name: str) -> None:
+    beside = RegistryStore(URI, "sqlite:///elsewhere.db")
+    beside.create_registered_model(name)
+    for source in (f"models:/m-{RUN}", f"runs:/{RUN}/model"):
+        made = beside.create_model_version(name, source, RUN, model_id=f"m-{RUN}")
+        found = models.get_model_version(name, made.version)
+        assert (found.source, found.run_id, found.model_id) == (source, RUN, f"m-{RUN}")
+        assert models.get_model_version_download_uri(name, made.version) == source
+    with pytest.raises(MlflowException) as raised:
+        models.create_model_version(name, f"models:/m-{RUN}")
+    assert code(raised) == "INVALID_PARAMETER_VALUE"
 
 
 def test_tags_of_a_version_are_set_replaced_and_deleted(either_registry: Any, model: str) -> None:

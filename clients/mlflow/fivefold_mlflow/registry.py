@@ -42,7 +42,7 @@ class RegistryStore(Releases, AbstractStore):
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
         """Takes `fivefold://host:port`."""
         AbstractStore.__init__(self, store_uri, tracking_uri)
-        Releases.__init__(self, store_uri)
+        Releases.__init__(self, store_uri, tracking_uri)
         self.store_uri, self.tracking_uri = store_uri, tracking_uri
 
     def __getstate__(self) -> dict[str, Any]:

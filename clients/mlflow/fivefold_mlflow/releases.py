@@ -33,7 +33,7 @@ from fivefold_mlflow.connection import connection
 from fivefold_mlflow.entities import texts
 from fivefold_mlflow.failures import Failure, invalid, translated
 from fivefold_mlflow.marks import is_run
-from fivefold_mlflow.places import Place
+from fivefold_mlflow.places import STORE, Place, is_files
 from fivefold_mlflow.searches import versions_filter, versions_order
 from fivefold_mlflow.versions import (
     HIDDEN,
@@ -50,7 +50,9 @@ from fivefold_mlflow.versions import (
 class Releases:
     """One RPC each, unless a method says otherwise."""
 
-    def __init__(self, store_uri: str) -> None:
+    def __init__(self, store_uri: str, tracking_uri: str | None) -> None:
+        """Takes where the registry is, and where runs are: `runs:/` and `models:/m-…` of another tracking stay names."""
+        self._with_ours = not tracking_uri or tracking_uri.startswith(f"{STORE}:")
         try:
             self._place = Place.parse(store_uri)
             address = self._place.addresses(os.environ)["registry"]
@@ -78,8 +80,10 @@ class Releases:
         labels = texts(tags)
         if original := copied_version(source):
             return self._copied(original, name, source, labels, description)
-        new = pb.ModelVersion(description=description or "", tags=labels, source=source_of(source))
-        if not new.source:
+        new = pb.ModelVersion(description=description or "", tags=labels)
+        if ours := source_of(source) if self._with_ours or is_files(source) else "":
+            new.source = ours
+        else:
             new.external_uri = source
         if run_link:
             new.tags[RUN_LINK] = run_link
