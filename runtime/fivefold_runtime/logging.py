@@ -13,6 +13,8 @@ from typing import Any
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_encode = json.JSONEncoder(default=str, ensure_ascii=False).encode  # made once: json.dumps would make one a line
+
 
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object: time, level, logger, message, then the fields of `extra`."""
@@ -32,7 +34,7 @@ class JsonLines(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _OWN)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _encode(line)
 
 
 def start(service: str, level: str) -> None:

@@ -210,6 +210,10 @@ def _single(field: Field, one: ValueCheck) -> Check:
 
 def _each(name: str, one: ValueCheck) -> Check:
     def check(message: Any, path: str, depth: int) -> None:
+        if path is _NO_PATH:
+            for value in getattr(message, name):
+                one(value, path, "")
+            return
         for index, value in enumerate(getattr(message, name)):
             one(value, f"{path}{name}[{index}]", "")
 

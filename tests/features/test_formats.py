@@ -16,7 +16,7 @@ from fivefold_features import arrowstream
 from fivefold_features.arrowtypes import ARROW, arrow_schema, columns_of, conform
 from fivefold_features.digest import digest_of
 from fivefold_features.errors import ArrowInvalid
-from fivefold_features.packing import DTYPES, TEXTS, Ranks, columns_in, layout_of, pack_keys, times_of
+from fivefold_features.packing import TEXTS, Heads, Ranks, layout_of, pack_keys, places, times_of
 from fivefold_features.schema import Column, Kind
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -129,16 +129,20 @@ def test_packed_rows_give_back_their_values_nulls_and_times(kinds: list[Kind], c
     arrays = [value if kind in TEXTS else np.array(value) for kind, value in zip(kinds, values, strict=True)]
     ranks = Ranks(*(np.array(one, dtype=np.int64) for one in times))
     rows = list(layout.pack(ranks, arrays, [np.array(one) for one in nulls]))
-    assert {columns_in(row) for row in rows} == {len(kinds)}
+    heads, (events, _, knowledge) = Heads(rows), times
+    assert heads.columns.tolist() == [len(kinds)] * count
+    assert heads.events().tolist() == events
+    for moment in (*events, *knowledge):
+        assert heads.before(moment).tolist() == [event < moment for event in events]
+        assert heads.up_to(moment).tolist() == [max(pair) <= moment for pair in zip(events, knowledge, strict=True)]
     assert [times_of(row) for row in rows] == list(zip(times[0], times[2], strict=True))
     unpacked = layout.unpack(rows)
     for column, kind in enumerate(kinds):
-        assert unpacked.nulls([column])[:, 0].tolist() == nulls[column]
+        assert unpacked.nulls(places([column]))[:, 0].tolist() == nulls[column]
         if kind in TEXTS:
             assert unpacked.texts(column) == values[column]
         else:
-            places = np.arange(DTYPES[kind].itemsize) + layout.at[column]
-            assert unpacked.numbers(places, DTYPES[kind])[:, 0].tolist() == values[column]
+            assert unpacked.numbers(kind, places([layout.order[column]]))[0].tolist() == values[column]
     by_bytes = sorted(range(count), key=lambda n: rows[n][:24])
     assert [tuple(one[n] for one in times) for n in by_bytes] == sorted(zip(*times, strict=True))
 

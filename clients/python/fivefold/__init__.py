@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Unimplemented,
         Unreachable,
     )
+    from fivefold.sdk.functions import on_demand
     from fivefold.sdk.lookups import Lookup
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Unreachable",
     "connect",
     "connect_async",
+    "on_demand",
 ]
 
 _HOME = {
@@ -62,6 +64,7 @@ _HOME = {
     "Lookup": "fivefold.sdk.lookups",
     "connect": "fivefold.sdk.client",
     "connect_async": "fivefold.sdk.asynchronous",
+    "on_demand": "fivefold.sdk.functions",
 }
 
 

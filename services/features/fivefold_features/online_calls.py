@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from fivefold_features.publishing import Publisher
 
 Context = grpc.ServicerContext
+
+
+@lru_cache(maxsize=4096)
+def _spec_id(name: str) -> str:
+    return names.spec_id(name, "spec")
 
 
 class OnlineCalls:
@@ -38,12 +44,14 @@ class OnlineCalls:
         )
 
     def GetOnlineFeatures(self, request: pb.GetOnlineFeaturesRequest, context: Context) -> pb.GetOnlineFeaturesResponse:
-        plan, rows, answer = self._features.get(
-            names.spec_id(request.spec, "spec"),
+        prepared, rows, answer = self._features.get(
+            _spec_id(request.spec),
             wire.key_columns(request.keys),
             wire.micros(request.as_of) if request.HasField("as_of") else clock.micros(self.database.clock.now()),
+            statuses=request.with_statuses,
+            event_times=request.with_event_times,
         )
-        return wire.to_answer(plan, rows, answer, statuses=request.with_statuses, event_times=request.with_event_times)
+        return wire.to_answer(prepared, rows, answer)
 
     def CheckConsistency(self, request: pb.CheckConsistencyRequest, context: Context) -> pb.CheckConsistencyResponse:
         raise Unimplemented("CheckConsistency is not served yet")

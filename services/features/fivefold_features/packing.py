@@ -10,7 +10,7 @@ row has.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,8 @@ RANK_BYTES = 24
 _HEAD = RANK_BYTES + 2
 _SIGN = 1 << 63
 _RANK = struct.Struct(">QQQ")
+_HEADS = np.dtype([("event", ">u8"), ("version", ">u8"), ("knowledge", ">u8"), ("columns", "<u2")])
+_SECTIONS = {8: np.dtype("<u8"), 4: np.dtype("<u4"), 1: np.dtype("u1")}
 DTYPES: dict[Kind, np.dtype[Any]] = {
     Kind.BOOL: np.dtype("u1"),
     Kind.INT32: np.dtype("<i4"),
@@ -36,6 +38,7 @@ DTYPES: dict[Kind, np.dtype[Any]] = {
 TEXTS = (Kind.STRING, Kind.BYTES)
 
 Matrix = npt.NDArray[np.uint8]
+Places = slice | npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,17 @@ class Layout:
         count = len(self.kinds)
         self.texts = [i for i, kind in enumerate(self.kinds) if kind in TEXTS]
         self.at: dict[int, int] = {}
+        self.sections: dict[int, tuple[int, int]] = {}  # by width in bytes: begin and end within a row
+        self.order: dict[int, int] = {}  # of a column among those of its width
         place = _HEAD + count
-        for width in (8, 4, 1):
+        for width in _SECTIONS:
+            begin = place
             for i, kind in enumerate(self.kinds):
                 if kind not in TEXTS and DTYPES[kind].itemsize == width:
                     self.at[i] = place
+                    self.order[i] = (place - begin) // width
                     place += width
+            self.sections[width] = begin, place
         self.lengths_at = place
         self.size = place + 4 * len(self.texts)
 
@@ -98,7 +106,7 @@ class Layout:
     def unpack(self, rows: Sequence[bytes]) -> Unpacked:
         """Reads k rows of this layout."""
         size = self.size
-        joined = b"".join(rows) if not self.texts else b"".join([row[:size] for row in rows])
+        joined = b"".join([row[:size] for row in rows]) if self.texts else b"".join(rows)
         return Unpacked(self, rows, np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), size))
 
 
@@ -109,15 +117,22 @@ class Unpacked:
         self._layout = layout
         self._rows = rows
         self._fixed = fixed
+        self._sections: dict[int, npt.NDArray[Any]] = {}
         self._ends: npt.NDArray[np.int64] | None = None
 
-    def nulls(self, columns: Sequence[int]) -> Matrix:
-        """Returns k × len(columns) bytes, 1 where the value is null."""
-        return self._fixed[:, [_HEAD + column for column in columns]]
+    def nulls(self, columns: Places) -> Matrix:
+        """Returns k × m bytes, 1 where the value is null."""
+        return self._fixed[:, _HEAD : _HEAD + len(self._layout.kinds)][:, columns]
 
-    def numbers(self, places: npt.NDArray[np.intp], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Returns k × m numbers, whose bytes are at m × itemsize places of a row."""
-        return np.ascontiguousarray(self._fixed[:, places]).view(dtype)
+    def numbers(self, kind: Kind, order: Places) -> npt.NDArray[Any]:
+        """Returns m × k numbers: of the columns as wide as `kind`, those at m places of Layout.order."""
+        dtype = DTYPES[kind]
+        section = self._sections.get(dtype.itemsize)
+        if section is None:
+            begin, end = self._layout.sections[dtype.itemsize]
+            plain = np.ascontiguousarray(self._fixed[:, begin:end])
+            section = self._sections[dtype.itemsize] = plain.view(_SECTIONS[dtype.itemsize])
+        return section.view(dtype).T[order]
 
     def texts(self, column: int) -> list[bytes]:
         """Returns k texts."""
@@ -137,9 +152,35 @@ def layout_of(kinds: tuple[Kind, ...]) -> Layout:
     return Layout(kinds)
 
 
-def columns_in(row: bytes) -> int:
-    """Returns how many columns a packed row has."""
-    return row[RANK_BYTES] | row[RANK_BYTES + 1] << 8
+def places(found: Sequence[int]) -> Places:
+    """Returns places as what indexes fastest: a slice where they follow each other."""
+    if found and list(found) == list(range(found[0], found[0] + len(found))):
+        return slice(found[0], found[0] + len(found))
+    return np.array(found, dtype=np.intp)
+
+
+class Heads:
+    """When k packed rows are true and known, and how many columns each has."""
+
+    def __init__(self, rows: Sequence[bytes]) -> None:
+        found = np.frombuffer(b"".join([row[:_HEAD] for row in rows]), _HEADS)
+        self._events, self._knowledge = found["event"], found["knowledge"]
+        self.columns: npt.NDArray[np.uint16] = found["columns"]
+
+    def up_to(self, moment: int) -> npt.NDArray[np.bool_]:
+        """Says of each row whether it is true and known at a moment (microseconds)."""
+        limit = np.uint64(moment + _SIGN)
+        known: npt.NDArray[np.bool_] = (self._events <= limit) & (self._knowledge <= limit)
+        return known
+
+    def before(self, moment: int) -> npt.NDArray[np.bool_]:
+        """Says of each row whether its event is before a moment."""
+        older: npt.NDArray[np.bool_] = self._events < np.uint64(max(moment + _SIGN, 0))
+        return older
+
+    def events(self) -> npt.NDArray[np.int64]:
+        """Returns the events in microseconds."""
+        return (self._events.astype(np.uint64) ^ np.uint64(_SIGN)).view(np.int64)
 
 
 def times_of(row: bytes) -> tuple[int, int]:
@@ -157,28 +198,29 @@ def pack_keys(kinds: Sequence[Kind], columns: Sequence[Iterable[object]]) -> lis
     Different keys have different bytes: numbers have 8 of them, texts their length before them.
     """
     if len(kinds) == 1:
-        pack = _KEYS[kinds[0]]
-        return [None if value is None else pack(value) for value in columns[0]]
-    packs = [_KEYS[kind] for kind in kinds]
-    return [
-        None if None in key else b"".join([pack(value) for pack, value in zip(packs, key, strict=True)])
-        for key in zip(*columns, strict=True)
-    ]
+        values = list(columns[0])
+        if None not in values:
+            return list(_PACKS[kinds[0]](values))
+        packed = iter(_PACKS[kinds[0]]([value for value in values if value is not None]))
+        return [None if value is None else next(packed) for value in values]
+    parts = [pack_keys([kind], [column]) for kind, column in zip(kinds, columns, strict=True)]
+    return [None if None in key else b"".join(key) for key in zip(*parts, strict=True)]  # type: ignore[arg-type]
 
 
-def _text_key(value: object) -> bytes:
-    data = value.encode() if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
-    return struct.pack(">I", len(data)) + data
+def _texts(values: Iterable[Any]) -> list[bytes]:
+    data = [value.encode() if isinstance(value, str) else bytes(value) for value in values]
+    return [_length(len(one)) + one for one in data]
 
 
-def _number_key(value: object) -> bytes:
-    return struct.pack(">q", value)
+def _numbers(values: Iterable[Any]) -> list[bytes]:
+    return [_number(value) for value in values]
 
 
-_KEYS = {
-    Kind.BOOL: _number_key,
-    Kind.INT32: _number_key,
-    Kind.INT64: _number_key,
-    Kind.DATE: _number_key,
-    Kind.STRING: _text_key,
+_length, _number = struct.Struct(">I").pack, struct.Struct(">q").pack
+_PACKS: dict[Kind, Callable[[Iterable[Any]], list[bytes]]] = {
+    Kind.BOOL: _numbers,
+    Kind.INT32: _numbers,
+    Kind.INT64: _numbers,
+    Kind.DATE: _numbers,
+    Kind.STRING: _texts,
 }

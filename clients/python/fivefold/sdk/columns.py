@@ -20,6 +20,8 @@ from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.frames import column_names, library_of
 from fivefold.sdk.times import days, microseconds
 
+_PLAIN = {str, int, float, bool, type(None)}
+
 
 def to_wire(columns: Any, field: str = "columns") -> list[pb.Column]:
     """Returns the columns as messages.
@@ -74,10 +76,18 @@ def _listed(values: Any) -> list[Any]:
             return listed if isinstance(listed, list) else [listed]
     if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, Iterable)):
         return [values]
-    return [value.item() if hasattr(value, "item") else value for value in values]
+    listed = list(values)
+    if set(map(type, listed)) <= _PLAIN:
+        return listed
+    return [value.item() if hasattr(value, "item") else value for value in listed]
 
 
 def _column(name: str, values: list[Any]) -> pb.Column:
+    plain = set(map(type, values))
+    if plain == {str}:  # what keys mostly are
+        return pb.Column(name=name, strings=pb.StringValues(values=values))
+    if plain == {int}:
+        return _integers(name, values, [])
     nulls = [row for row, value in enumerate(values) if _is_null(value)]
     kinds = {type(value) for value in values if not _is_null(value)}
     if not kinds - {float} and all(_is_null(value) or math.isnan(value) for value in values):

@@ -9,6 +9,7 @@ from typing import Any
 
 from fivefold.data.v1 import data_pb2
 from fivefold.features.v1 import features_pb2 as pb
+from fivefold.sdk.errors import InvalidArgument
 from fivefold.sdk.extras import need
 from fivefold.sdk.records import enum_names
 
@@ -43,11 +44,14 @@ class OnlineFeatures:
         Where there is no value: zero, NaN or "" (see `present`).
         """
         numpy = need("numpy", "reading features")
-        found: dict[str, Any] = {}
-        for block in self._answer.blocks:
+        blocks = self._answer.blocks
+        if len(blocks) == 1:  # Its features are all features, in order.
+            return dict(zip(self.features, self._decoded(blocks[0], numpy), strict=True))
+        found: list[Any] = [None] * len(self.features)
+        for block in blocks:
             for place, values in zip(block.columns, self._decoded(block, numpy), strict=True):
-                found[self.features[place]] = values
-        return {name: found[name] for name in self.features}
+                found[place] = values
+        return dict(zip(self.features, found, strict=True))
 
     @cached_property
     def present(self) -> dict[str, Any]:
@@ -56,6 +60,22 @@ class OnlineFeatures:
         if not self._answer.statuses:
             return {name: numpy.ones(self.rows, dtype=bool) for name in self.features}
         return {name: numpy.isin(codes, _VALUED) for name, codes in self._codes(numpy)}
+
+    @cached_property
+    def event_times(self) -> dict[str, Any]:
+        """For each feature the event times of its rows as datetime64[us] in UTC, NaT where there is none.
+
+        Raises InvalidArgument when they were not asked for.
+        """
+        numpy = need("numpy", "reading features")
+        if not self._answer.event_times and self.rows:
+            raise InvalidArgument("ask for them: get(..., with_event_times=True)", reason="FIELD_REQUIRED")
+        times = numpy.frombuffer(self._answer.event_times, dtype="<M8[us]").reshape(len(self.features), self.rows)
+        nothing = numpy.datetime64("NaT", "us")
+        return {
+            name: numpy.where(line.view("<i8") == 0, nothing, line)
+            for name, line in zip(self.features, times, strict=True)
+        }
 
     @cached_property
     def statuses(self) -> dict[str, list[str]]:
