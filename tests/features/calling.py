@@ -93,9 +93,41 @@ class Client:
     def write(self, name: str, table: pa.Table, mode: str = "MERGE", request_id: str = "") -> pb.TableVersion:
         return self.write_bytes(name, ipc(table), mode, request_id)
 
-    def read(self, name: str, version: int = 0, columns: Sequence[str] = ()) -> pa.Table:
-        request = pb.ReadTableRequest(name=f"tables/{name}", version=version, columns=columns)
+    def read(
+        self,
+        name: str,
+        version: int = 0,
+        columns: Sequence[str] = (),
+        as_of: datetime | None = None,
+        keys: dict[str, list[Any]] | None = None,
+    ) -> pa.Table:
+        among = [key_column(column, values) for column, values in (keys or {}).items()]
+        request = pb.ReadTableRequest(name=f"tables/{name}", version=version, columns=columns, keys=among)
+        if as_of is not None:
+            request.as_of.CopyFrom(stamp(as_of))
         return _table(self.call("ReadTable", request))
+
+    def compact(self, name: str, request_id: str = "") -> pb.CompactTableResponse:
+        return self.call("CompactTable", pb.CompactTableRequest(name=f"tables/{name}", request_id=request_id))
+
+    def vacuum(self, name: str, keep: timedelta | None = None, *, dry_run: bool = False) -> pb.VacuumTableResponse:
+        request = pb.VacuumTableRequest(name=f"tables/{name}", dry_run=dry_run)
+        if keep is not None:
+            request.keep.FromTimedelta(keep)
+        return self.call("VacuumTable", request)
+
+    def verify(self, training_set: str) -> pb.VerifyTrainingSetResponse:
+        return self.call("VerifyTrainingSet", pb.VerifyTrainingSetRequest(name=training_set))
+
+    def profile(self, name: str, version: int = 0, columns: Sequence[str] = (), top: int = 0) -> pb.TableProfile:
+        request = pb.ProfileTableRequest(name=f"tables/{name}", version=version, columns=columns, top_values=top)
+        return self.call("ProfileTable", request)
+
+    def consume(self, source: str, consumer: str) -> pb.RecordConsumerResponse:
+        return self.call("RecordConsumer", pb.RecordConsumerRequest(source=source, consumer=consumer))
+
+    def lineage(self, name: str, max_edges: int = 0) -> pb.GetLineageResponse:
+        return self.call("GetLineage", pb.GetLineageRequest(name=name, max_edges=max_edges))
 
     def publish(
         self, name: str, as_of: datetime | None = None, reset: bool = False, request_id: str = ""

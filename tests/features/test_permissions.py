@@ -71,21 +71,35 @@ READS: dict[str, Callable[[Client, str], Any]] = {
     "CreateTrainingSet": lambda c, s: c.train("mine", LABELS, "at"),
     "GetTrainingSet": lambda c, s: c.call("GetTrainingSet", pb.GetTrainingSetRequest(name=s)),
     "ReadTrainingSet": lambda c, s: c.rows(pb.TrainingSet(name=s)),
+    "VerifyTrainingSet": lambda c, s: c.verify(s),
+    "ProfileTable": lambda c, s: c.profile("mine"),
+    "CompareTableVersions": lambda c, s: c.call(
+        "CompareTableVersions", pb.CompareTableVersionsRequest(name="tables/mine", base_version=1)
+    ),
+    "RecordConsumer": lambda c, s: c.consume("tables/mine/versions/1", "runs/ab"),
+    "GetLineage": lambda c, s: c.lineage("tables/mine"),
+    "CheckConsistency": lambda c, s: c.call("CheckConsistency", pb.CheckConsistencyRequest(spec="specs/mine")),
     "GetOnlineFeatures": lambda c, s: c.online("mine", {"k": ["a"]}),
 }
 EDITS: dict[str, Callable[[Client, str], Any]] = {
     "WriteTable": lambda c, s: c.write("mine", FRAME),
+    "CompactTable": lambda c, s: c.compact("mine"),
     "PublishTable": lambda c, s: c.publish("mine"),
     "UpdateTable": lambda c, s: c.call(
         "UpdateTable", pb.UpdateTableRequest(table=pb.Table(name="tables/mine", description="x"))
     ),
 }
 MANAGES: dict[str, Callable[[Client, str], Any]] = {
+    "VacuumTable": lambda c, s: c.vacuum("mine", dry_run=True),
+    "DeleteFeatureSpec": lambda c, s: c.call("DeleteFeatureSpec", pb.DeleteFeatureSpecRequest(name="specs/mine")),
+    # Of a caller's own request it is gone for the next one, who then may not know of it: so it is the last.
     "DeleteTable": lambda c, s: c.call("DeleteTable", pb.DeleteTableRequest(name="tables/mine")),
 }
 OPEN: dict[str, Callable[[Client, str], Any]] = {
     "CreateTable": lambda c, s: c.create("other", {"k": "STRING", "v": "INT64"}, ["k"]),
     "ListTables": lambda c, s: c.call("ListTables", pb.ListTablesRequest()),
+    "ListTrainingSets": lambda c, s: c.call("ListTrainingSets", pb.ListTrainingSetsRequest()),
+    "ListFunctions": lambda c, s: c.call("ListFunctions", pb.ListFunctionsRequest()),
     "ListFeatureSpecs": lambda c, s: c.call("ListFeatureSpecs", pb.ListFeatureSpecsRequest()),
 }
 
@@ -96,13 +110,50 @@ def outcome(call: Callable[[], Any]) -> str:
         call()
     except grpc.RpcError as error:
         reason = errors.parse(error)[0]
-        return "" if reason == "TABLE_IN_USE" else reason
+        return "" if reason in ("TABLE_IN_USE", "SPEC_IN_USE", "NOT_SUPPORTED") else reason
     return ""
 
 
 def test_every_method_is_in_one_of_these_tables() -> None:
     methods = pb.DESCRIPTOR.services_by_name["FeatureService"].methods
-    assert {method.name for method in methods} == {*READS, *EDITS, *MANAGES, *OPEN}
+    assert {method.name for method in methods} == {*READS, *EDITS, *MANAGES, *OPEN, "DeleteTrainingSet"}
+
+
+def test_only_who_manages_a_training_set_deletes_it(everyone: Everyone) -> None:
+    def delete(client: Client) -> str:
+        return outcome(lambda: client.call("DeleteTrainingSet", pb.DeleteTrainingSetRequest(name=everyone.set)))
+
+    assert delete(everyone.nobody) == "TOKEN_MISSING"
+    assert delete(everyone.stranger) == "RESOURCE_NOT_FOUND"
+    assert delete(everyone.reader) == delete(everyone.writer) == delete(everyone.automl) == "PERMISSION_DENIED"
+    assert delete(everyone.creator) == ""
+    assert delete(everyone.admin) == "RESOURCE_NOT_FOUND"
+
+
+def test_a_version_of_a_table_has_the_rights_of_the_table(everyone: Everyone) -> None:
+    for name in ("tables/mine/versions/1", "tables/mine"):
+        assert outcome(lambda name=name: everyone.reader.consume(name, "runs/ab")) == ""
+        assert outcome(lambda name=name: everyone.stranger.consume(name, "runs/ab")) == "RESOURCE_NOT_FOUND"
+        assert outcome(lambda name=name: everyone.stranger.lineage(name)) == "RESOURCE_NOT_FOUND"
+
+
+def test_a_table_in_use_does_not_tell_of_a_spec_that_its_owner_may_not_read(everyone: Everyone) -> None:
+    everyone.creator.create("shared", {"k": "STRING", "v": "INT64"}, ["k"])
+    granted = [
+        permissions_pb2.Grant(principal="mia", level=MANAGE),
+        permissions_pb2.Grant(principal="sam", level=READ),
+    ]
+    PermissionsServiceStub(everyone.creator.running.channel).SetPermissions(
+        permissions_pb2.SetPermissionsRequest(
+            permissions=permissions_pb2.Permissions(resource="tables/shared", grants=granted)
+        ),
+        metadata=everyone.creator._metadata,
+    )
+    everyone.stranger.spec("secret_plan", lookup("shared"))
+    with pytest.raises(grpc.RpcError) as caught:
+        everyone.creator.call("DeleteTable", pb.DeleteTableRequest(name="tables/shared"))
+    reason, facts = errors.parse(caught.value)[:2]
+    assert reason == "TABLE_IN_USE" and "secret" not in f"{caught.value.details()}{facts}"
 
 
 def test_who_has_no_token_is_let_in_nowhere(everyone: Everyone) -> None:

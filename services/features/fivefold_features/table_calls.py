@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from fivefold.features.v1 import features_pb2 as pb
-from fivefold_features import names, searches, wire
+from fivefold_features import insight_wire, names, searches, wire
 from fivefold_features.schema import check
 from fivefold_features.store import MetadataStore, TableRecord
 from fivefold_features.streams import Streamed, opened
@@ -135,13 +135,13 @@ class TableCalls:
 
     def CompactTable(self, request: pb.CompactTableRequest, context: Context) -> pb.CompactTableResponse:
         table = names.table_id(request.name)
-        return once(self.database, request, lambda: wire.to_compaction(table, self._compactor().compact(table)))
+        return once(self.database, request, lambda: insight_wire.to_compaction(table, self._compactor().compact(table)))
 
     @mutation
     def VacuumTable(self, request: pb.VacuumTableRequest, context: Context) -> pb.VacuumTableResponse:
         table, keep = names.table_id(request.name), wire.duration(request, "keep", "keep")
         oldest = micros(self.database.clock.now() - (_KEEP if keep is None else keep))
-        return wire.to_vacuum(table, self._store.vacuum(table, oldest, dry_run=request.dry_run))
+        return insight_wire.to_vacuum(table, self._store.vacuum(table, oldest, dry_run=request.dry_run))
 
     def _told(self, record: TableRecord) -> pb.Table:
         return wire.to_table(record, self.database.clock.now())

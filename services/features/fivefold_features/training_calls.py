@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from fivefold.features.v1 import features_pb2 as pb
-from fivefold_features import names, searches, wire
+from fivefold_features import insight_wire, names, searches, wire
 from fivefold_features.store import MetadataStore
 from fivefold_features.streams import Streamed, opened
 from fivefold_features.sweeping import Sweeper
@@ -84,4 +84,4 @@ class TrainingCalls:
         from fivefold_features.verifying import Verifier
 
         record = self._store.training_set(names.training_set_id(request.name))
-        return wire.to_verification(Verifier(self._store, self._history(), self._memory_bytes).verify(record))
+        return insight_wire.to_verification(Verifier(self._store, self._history(), self._memory_bytes).verify(record))

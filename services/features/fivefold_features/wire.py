@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,20 +18,9 @@ from fivefold_features.lookups import Lookup
 from fivefold_features.online import Published
 from fivefold_features.onlinefeatures import MAX_ROWS, KeyColumn, Prepared
 from fivefold_features.schema import Column, Kind, Schema
-from fivefold_features.store import (
-    Compaction,
-    Mode,
-    SpecRecord,
-    TableRecord,
-    TrainingSetRecord,
-    Vacuumed,
-    VersionRecord,
-)
+from fivefold_features.store import Mode, SpecRecord, TableRecord, TrainingSetRecord, VersionRecord
 from fivefold_runtime.errors import Aborted, InvalidArgument
 from fivefold_runtime.validation import FieldRequired, TooManyItems
-
-if TYPE_CHECKING:
-    from fivefold_features.verifying import Verification
 
 KIND = {data_pb2.DataType.Value(f"DATA_TYPE_{kind}"): kind for kind in Kind}
 TYPE = {kind: number for number, kind in KIND.items()}
@@ -175,24 +164,6 @@ def producer(text: str) -> str:
     return text
 
 
-def to_compaction(table: str, done: Compaction) -> pb.CompactTableResponse:
-    return pb.CompactTableResponse(
-        table_version=names.version_name(table, done.version) if done.version else "",
-        files_before=done.files_before,
-        rows_before=done.rows_before,
-        rows_after=done.rows_after,
-    )
-
-
-def to_vacuum(table: str, done: Vacuumed) -> pb.VacuumTableResponse:
-    return pb.VacuumTableResponse(
-        table_versions=[names.version_name(table, number) for number in done.given_up],
-        pinned_versions=[names.version_name(table, number) for number in done.pinned],
-        files=done.files,
-        size_bytes=done.size_bytes,
-    )
-
-
 def to_publication(table: str, version: int, done: Published) -> pb.PublishTableResponse:
     return pb.PublishTableResponse(
         table_version=names.version_name(table, version),
@@ -250,25 +221,6 @@ def to_training_set(record: TrainingSetRecord) -> pb.TrainingSet:
         digest=record.digest,
         creator=record.creator,
         create_time=_timestamp(record.created),
-    )
-
-
-def to_verification(found: Verification) -> pb.VerifyTrainingSetResponse:
-    return pb.VerifyTrainingSetResponse(
-        verified=not found.differences,
-        label_digest=found.label_digest,
-        stored_digest=found.stored_digest,
-        rebuilt_digest=found.rebuilt_digest,
-        differences=[
-            pb.TrainingSetDifference(
-                part=pb.TrainingSetDifference.Part.Value(f"PART_{one.part}"),
-                column=one.column,
-                row=one.row,
-                rows=one.rows,
-                message=one.message,
-            )
-            for one in found.differences
-        ],
     )
 
 

@@ -334,6 +334,10 @@ class MetadataStore(Protocol):
         """Notes that the caller made something from a table, version, spec or training set. Raises NotFound."""
         ...
 
+    def require_source(self, source: str) -> None:
+        """Raises NotFound unless there is such a table, version, spec or training set."""
+        ...
+
     def made_from(self, names: Sequence[str], limit: int) -> list[Edge]:
         """Returns what was made from these in one step, newest first; a table's versions count with it."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select, update
 
 from fivefold_features import vacuuming
 from fivefold_features.store import Compacted, Snapshot, Vacuumed
@@ -92,13 +92,9 @@ class FileRows:
             .where(compactions.c.table_uid == feature_tables.c.uid, compactions.c.base == feature_tables.c.base)
             .scalar_subquery()
         )
-        files = feature_tables.c.current_version - func.coalesce(newest, feature_tables.c.base - 1)
-        query = (
-            select(feature_tables.c.id)
-            .where(feature_tables.c.current_version - feature_tables.c.base >= most_files, files > most_files)
-            .order_by(feature_tables.c.id)
-            .limit(limit)
-        )
+        before = case((feature_tables.c.base > 0, feature_tables.c.base - 1), else_=0)
+        files = feature_tables.c.current_version - func.coalesce(newest, before)
+        query = select(feature_tables.c.id).where(files > most_files).order_by(feature_tables.c.id).limit(limit)
         with self._database.read() as tx:
             return list(tx.execute(query).scalars())
 

@@ -46,6 +46,10 @@ class LineageRows:
             dialect = sqlite.insert if self._database.is_sqlite else postgresql.insert
             tx.execute(dialect(consumers).values(row).on_conflict_do_nothing())
 
+    def require_source(self, source: str) -> None:
+        with self._database.read() as tx:
+            _require(tx, source)
+
     def made_from(self, sources: Sequence[str], limit: int) -> list[Edge]:
         return self._steps(_FORWARD, sources, limit)
 
@@ -72,7 +76,7 @@ def _of_source(name: str) -> ColumnElement[bool]:
 def _require(tx: Connection, source: str) -> None:
     kind, parts = names.source_kind(source), source.split("/")
     if kind is SourceKind.SPEC:
-        there = tx.execute(select(specs.c.id).where(specs.c.id == parts[1])).first()
+        there = tx.execute(select(specs.c.id).where(specs.c.id == parts[1], ~specs.c.deleted)).first()
     elif kind is SourceKind.TRAINING_SET:
         there = tx.execute(select(training_sets.c.id).where(training_sets.c.id == parts[1])).first()
     else:

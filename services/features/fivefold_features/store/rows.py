@@ -58,7 +58,7 @@ def snapshot(tx: Connection, table: str, version: int, *, moment: int | None = N
         name = version_name(table, number)
         raise VersionVacuumed(f"the rows of {name} were given up by a vacuum", name=name)
     base: int = row.base
-    if after >= base:
+    if after >= max(base, 1):
         parts = _parts(tx, record.uid, after + 1, number)
         if parts is not None:
             return Snapshot(record, number, base, parts)

@@ -144,13 +144,12 @@ class SqlStore(SpecRows, TrainingSetRows, FileRows, LineageRows):
     def delete_table(self, table: str) -> TableRecord:
         with self._database.write() as tx:
             record = to_table(found_table(tx, table, lock=True))
-            user = tx.execute(
-                select(spec_tables.c.spec).where(spec_tables.c.table_uid == record.uid).order_by(spec_tables.c.spec)
-            ).scalar()
-            if user is not None:
-                raise TableInUse(
-                    f"{spec_name(user)} refers to {table_name(table)}", name=table_name(table), used_by=spec_name(user)
-                )
+            using = select(spec_tables.c.spec).where(spec_tables.c.table_uid == record.uid)
+            if tx.execute(using.limit(1)).first() is not None:
+                readable = self._may_read(literal("specs/") + spec_tables.c.spec)
+                user = tx.execute(using.where(readable).order_by(spec_tables.c.spec).limit(1)).scalar()
+                shown = "a feature spec" if user is None else spec_name(user)
+                raise TableInUse(f"{shown} refers to {table_name(table)}", name=table_name(table), used_by=shown)
             self._forget_source(tx, table_name(table))
             tx.execute(delete(compactions).where(compactions.c.table_uid == record.uid))
             tx.execute(delete(versions).where(versions.c.table_uid == record.uid))
