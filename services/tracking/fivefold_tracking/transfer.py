@@ -49,6 +49,10 @@ def data_of(requests: Iterable[pb.UploadArtifactRequest]) -> Iterator[bytes]:
         yield request.data
 
 
+class CutShort(DigestMismatch):
+    """Fewer bytes came than announced: a client that breaks off may look like one that has said all."""
+
+
 class Receiver:
     """Takes uploads. Safe for use by many threads."""
 
@@ -78,7 +82,7 @@ class Receiver:
                 arriving.add(data)
             entered = self._enter(key, header.size_bytes, arriving)
         except FivefoldError as error:
-            if error.code in _FINAL:
+            if error.code in _FINAL and not isinstance(error, CutShort):
                 arriving.discard()
             else:
                 arriving.keep()
@@ -132,7 +136,7 @@ def send(objects: Objects, file: ArtifactRecord, offset: int) -> Iterator[bytes]
 
 
 def measured(chunks: Iterable[bytes], size: int, offset: int = 0) -> Iterator[bytes]:
-    """Yields the chunks of a file of `size` bytes from `offset` on. Raises DigestMismatch for more, or fewer."""
+    """Yields the chunks of a file of `size` bytes from `offset` on. Raises DigestMismatch for more, CutShort for fewer."""
     count = offset
     for chunk in chunks:
         count += len(chunk)
@@ -140,8 +144,8 @@ def measured(chunks: Iterable[bytes], size: int, offset: int = 0) -> Iterator[by
             break
         yield chunk
     if count != size:
-        what = "more" if count > size else f"only {count}"
-        raise DigestMismatch(f"{size} bytes were announced, {what} came", announced=size, came=count)
+        error, what = (DigestMismatch, "more") if count > size else (CutShort, f"only {count}")
+        raise error(f"{size} bytes were announced, {what} came", announced=size, came=count)
 
 
 def check_digest(chunks: Iterable[bytes], sha256: str) -> None:

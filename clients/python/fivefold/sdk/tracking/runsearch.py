@@ -43,7 +43,7 @@ class RunSearch(Sequence[Run]):
         self._asked = pb.SearchRunsRequest()
         self._asked.CopyFrom(request)
         self._runs: Listing[Run] = Listing()
-        self.total = 0  # runs that match, whatever the limit
+        self.total = 0  # runs that match, whatever the limit; counted with the first page, unless the request skips it
         self._complete = False
         self._fetch()
 
@@ -142,8 +142,8 @@ class RunSearch(Sequence[Run]):
         self._asked.page_size = min(left, _PAGE)
         page = self._transport.call(self._stub.SearchRuns, self._asked)
         self._runs.extend(Run.of(run) for run in page.runs[:left])
-        if not self._asked.page_token:
-            self.total = page.total_size
+        if not self._asked.skip_total_size:
+            self.total, self._asked.skip_total_size = page.total_size, True
         self._asked.page_token = page.next_page_token
         self._complete = not page.next_page_token or (self._limit is not None and len(self._runs) >= self._limit)
 
