@@ -9,11 +9,10 @@ Run: python -m benchmarks.features.online [--store sqlite|redis] [--rounds 400]
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def main() -> None:
         options = ["--online-url", url] if url else []
         server = stack.enter_context(servers.fivefold("features", folder / "features", *options))
         channel = stack.enter_context(grpc.insecure_channel(server.address))
-        client = stack.enter_context(_connected(server.address))
+        client = stack.enter_context(stores.connected(server.address))
         values = np.random.default_rng(5).normal(size=(TABLE_KEYS, FEATURES))
         _filled(client, values)
         raw = stores.reader(url, folder / "features")
@@ -49,16 +48,6 @@ def main() -> None:
             result[f"{count}x{FEATURES}"] = _measure(client, channel, raw, values, count, asked.rounds)
         result["memory_mb"] = round(server.memory_mb())
     rounds.report(result)
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    os.environ["FIVEFOLD_URL_FEATURES"] = address
-    client = fivefold.connect()
-    try:
-        yield client.features
-    finally:
-        client.close()
 
 
 def _filled(client: Any, values: np.ndarray) -> None:

@@ -1,7 +1,8 @@
-"""The online stores themselves, as a benchmark reads them without a server of ours between."""
+"""The online stores themselves, as a benchmark reads them without a server of ours between; and our client."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,10 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fivefold
 from benchmarks import servers
 
 #: Takes text keys and returns their packed rows.
 Reader = Callable[[Sequence[bytes]], list[bytes]]
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Gives the SDK's client of a features service."""
+    os.environ["FIVEFOLD_URL_FEATURES"] = address
+    client = fivefold.connect()
+    try:
+        yield client.features
+    finally:
+        client.close()
 
 
 @contextmanager

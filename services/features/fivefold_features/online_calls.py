@@ -10,6 +10,7 @@ import grpc
 
 from fivefold.features.v1 import features_pb2 as pb
 from fivefold_features import names, wire
+from fivefold_features.online import Published
 from fivefold_features.onlinefeatures import OnlineFeatures
 from fivefold_runtime import clock
 from fivefold_runtime.errors import Unimplemented
@@ -36,12 +37,14 @@ class OnlineCalls:
 
     def PublishTable(self, request: pb.PublishTableRequest, context: Context) -> pb.PublishTableResponse:
         table = names.table_id(request.name)
-        moment = wire.micros(request.as_of) if request.HasField("as_of") else None
-        return once(
-            self.database,
-            request,
-            lambda: wire.to_publication(table, *self._publisher().publish(table, moment=moment, reset=request.reset)),
-        )
+        asked = wire.publication(request)
+        return once(self.database, request, lambda: wire.to_publication(table, *self._published(table, asked)))
+
+    def _published(self, table: str, asked: wire.Publication) -> tuple[int, Published]:
+        publisher = self._publisher()
+        if asked.incremental:
+            return publisher.publish_new(table)
+        return publisher.publish(table, moment=asked.moment, reset=asked.reset)
 
     def GetOnlineFeatures(self, request: pb.GetOnlineFeaturesRequest, context: Context) -> pb.GetOnlineFeaturesResponse:
         prepared, rows, answer = self._features.get(

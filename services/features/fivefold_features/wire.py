@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,6 +51,25 @@ def functions(message: pb.FeatureSpec) -> tuple[FunctionUse, ...]:
         FunctionUse(one.module, one.name, one.source_hash, dict(one.inputs), dict(one.renames))
         for one in message.functions
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """How a table is to be published; `moment` in microseconds, None: the newest rows."""
+
+    incremental: bool
+    moment: int | None
+    reset: bool
+
+
+def publication(request: pb.PublishTableRequest) -> Publication:
+    """Reads how a table is to be published. Raises FIELD_INVALID for an incremental publish of something else."""
+    incremental = request.mode == pb.PUBLISH_MODE_INCREMENTAL
+    moment = micros(request.as_of) if request.HasField("as_of") else None
+    for field, given in (("as_of", moment is not None), ("reset", request.reset)):
+        if incremental and given:
+            raise InvalidArgument.at(field, "is set, but mode is INCREMENTAL; only a SNAPSHOT can have it")
+    return Publication(incremental, moment, request.reset)
 
 
 def revision(etag: str, name: str) -> int | None:

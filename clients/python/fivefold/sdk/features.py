@@ -229,14 +229,21 @@ class Features:
         request = pb.ReadTableRequest(name=full("tables", table), version=version, columns=columns)
         return frames.batches_of(part.arrow for part in self._transport.receive(self._stub.ReadTable, request))
 
-    def publish(self, table: str, *, as_of: datetime | None = None, reset: bool = False) -> Publication:
+    def publish(
+        self, table: str, *, mode: str = "snapshot", as_of: datetime | None = None, reset: bool = False
+    ) -> Publication:
         """Makes the newest values per key available online.
 
-        as_of  takes what was true and known at that time; None: the newest row
-        reset  clears what is online first; without it a key keeps a newer value
+        mode   "snapshot" reads all rows; "incremental" those of versions that were not offered before
+        as_of  takes what was true and known at that time; None: the newest row. Snapshots only
+        reset  clears what is online first; without it a key keeps a newer value. Snapshots only
         """
         request = pb.PublishTableRequest(
-            name=full("tables", table), as_of=to_timestamp(as_of, "as_of"), reset=reset, request_id=request_id()
+            name=full("tables", table),
+            as_of=to_timestamp(as_of, "as_of"),
+            reset=reset,
+            request_id=request_id(),
+            mode=enum_number(pb.PublishMode, mode, "mode"),  # type: ignore[arg-type]
         )
         return Publication.of(self._transport.call(self._stub.PublishTable, request, bulk=True))
 
