@@ -45,6 +45,7 @@ class SqlBlobs:
         for digest in digests:
             with self._database.write() as tx:
                 # Locked by a statement of its own: only the next one sees what a claim, waited for here, committed.
-                tx.execute(select(blobs.c.sha256).where(blobs.c.sha256 == digest).with_for_update())
-                if tx.execute(delete(blobs).where(blobs.c.sha256 == digest, _UNUSED)).rowcount:
+                row = tx.execute(select(blobs.c.sha256).where(blobs.c.sha256 == digest).with_for_update()).first()
+                # Without a row nothing was waited for, and what a claim makes meanwhile is not to be removed.
+                if row is not None and tx.execute(delete(blobs).where(blobs.c.sha256 == digest, _UNUSED)).rowcount:
                     erase(digest)
