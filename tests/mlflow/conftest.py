@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 import fivefold_registry.__main__ as registry
 import fivefold_tracking.__main__ as tracking
 from fivefold_runtime.testing import serve
+from tests.mlflow.acting import start
 
 URI = "fivefold://127.0.0.1:7100"  # where nobody is: the environment says where each service is
 
@@ -99,3 +100,14 @@ def either_registry(request: pytest.FixtureRequest) -> Any:
     if request.param == "fivefold":
         return request.getfixturevalue("models")
     return request.getfixturevalue("mlflow_stores")[1]
+
+
+@pytest.fixture
+def experiment(either: Any, name: str) -> str:
+    made: str = either.create_experiment(name)
+    return made
+
+
+@pytest.fixture
+def run(either: Any, experiment: str) -> str:
+    return start(either, experiment)

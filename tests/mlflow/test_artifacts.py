@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from fivefold_mlflow.tracking import TrackingStore
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from fivefold.sdk.errors import Unreachable
 
 
 @pytest.fixture
@@ -112,13 +115,12 @@ def test_a_deleted_run_takes_no_files(client: MlflowClient, run: str) -> None:
 def test_a_broken_upload_goes_on_where_it_stopped(
     store: TrackingStore, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fivefold.sdk.errors import Unreachable
-
     run = store.create_run(store.create_experiment(name), "ada", 1, [], None)
     data = os.urandom(5 << 20)
     (tmp_path / "f.bin").write_bytes(data)
     sent: list[list[Any]] = []
-    send = Connection.send
+    kept: list[int] = []
+    send, ask = Connection.send, Connection.ask
 
     def breaks_once(self: Connection, method: str, requests: Any) -> Any:
         taken: list[Any] = []
@@ -127,16 +129,24 @@ def test_a_broken_upload_goes_on_where_it_stopped(
         def counted() -> Any:
             for message in requests:
                 if len(sent) == 1 and len(taken) == 4:
+                    time.sleep(0.5)  # so that something has arrived, as a rule
                     raise Unreachable("the connection broke")
                 taken.append(message)
                 yield message
 
         return send(self, method, counted())
 
+    def remembered(self: Connection, method: str, request: Any, **more: Any) -> Any:
+        answer = ask(self, method, request, **more)
+        if method == "GetUpload":
+            kept.append(answer.received_bytes)
+        return answer
+
     monkeypatch.setattr(Connection, "send", breaks_once)
+    monkeypatch.setattr(Connection, "ask", remembered)
     get_artifact_repository(run.info.artifact_uri).log_artifact(str(tmp_path / "f.bin"))
-    assert len(sent) == 2
-    assert 0 < sent[1][0].header.offset <= sum(len(message.data) for message in sent[0])
+    assert [messages[0].header.offset for messages in sent] == [0, *kept]
+    assert sum(len(message.data) for message in sent[1]) == len(data) - kept[0]
     got = get_artifact_repository(run.info.artifact_uri).download_artifacts("f.bin", str(tmp_path / ".."))
     assert Path(got).read_bytes() == data
 
