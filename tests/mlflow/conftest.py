@@ -14,12 +14,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before MLflow is im
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import mlflow
-from fivefold_mlflow.registry import RegistryStore
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow import MlflowClient
 
 import fivefold_registry.__main__ as registry
 import fivefold_tracking.__main__ as tracking
+from fivefold_mlflow.registry import RegistryStore
+from fivefold_mlflow.tracking import TrackingStore
 from fivefold_runtime.testing import serve
 from tests.mlflow.acting import start
 

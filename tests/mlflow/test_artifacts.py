@@ -10,14 +10,14 @@ from typing import Any
 
 import mlflow
 import pytest
-from fivefold_mlflow.connection import Connection
-from fivefold_mlflow.failures import Failure
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from fivefold.sdk.errors import Unreachable
+from fivefold_mlflow.connection import Connection
+from fivefold_mlflow.failures import Failure
+from fivefold_mlflow.tracking import TrackingStore
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fivefold_mlflow.registry import RegistryStore
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow.entities import ExperimentTag, Metric, Param, RunTag, ViewType
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
+
+from fivefold_mlflow.registry import RegistryStore
+from fivefold_mlflow.tracking import TrackingStore
 
 NAMES = [
     "it's",

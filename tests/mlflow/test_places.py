@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fivefold_mlflow.places import Files, Place
-from fivefold_mlflow.versions import Number, copied_version, source_of
 
 from fivefold.sdk.errors import InvalidArgument
+from fivefold_mlflow.places import Files, Place
+from fivefold_mlflow.versions import Number, copied_version, source_of
 
 RUN = "0123456789abcdef0123456789abcdef"
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fivefold_mlflow.connection import Connection
-from fivefold_mlflow.failures import Failure
-from fivefold_mlflow.registry import RegistryStore
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 import fivefold_tracking.__main__ as tracking
 from fivefold.sdk.transport import Transport
+from fivefold_mlflow.connection import Connection
+from fivefold_mlflow.failures import Failure
+from fivefold_mlflow.registry import RegistryStore
+from fivefold_mlflow.tracking import TrackingStore
 from fivefold_runtime.keys import make_key, sign_token
 from fivefold_runtime.testing import serve
 from tests.mlflow.conftest import URI

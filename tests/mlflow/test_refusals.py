@@ -6,9 +6,6 @@ import pickle
 
 import mlflow
 import pytest
-from fivefold_mlflow.failures import Failure, translated
-from fivefold_mlflow.registry import RegistryStore
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.exceptions import MlflowException, MlflowNotImplementedException
@@ -18,6 +15,9 @@ from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.store.tracking.rest_store import RestStore
 
 from fivefold.sdk.errors import Unreachable
+from fivefold_mlflow.failures import Failure, translated
+from fivefold_mlflow.registry import RegistryStore
+from fivefold_mlflow.tracking import TrackingStore
 from tests.mlflow.conftest import URI
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fivefold_mlflow.registry import RegistryStore
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
+from fivefold_mlflow.registry import RegistryStore
 from tests.mlflow.conftest import URI
 
 RUN = "0123456789abcdef0123456789abcdef"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow.entities import Metric, Param, RunStatus, RunTag, SourceType, ViewType
 
+from fivefold_mlflow.tracking import TrackingStore
 from tests.mlflow.acting import NOBODY, dataset, now, refused, start
 
 

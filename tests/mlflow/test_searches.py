@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import pytest
-from fivefold_mlflow.tracking import TrackingStore
 from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
+from fivefold_mlflow.tracking import TrackingStore
 from tests.mlflow.acting import refused, start
 
 

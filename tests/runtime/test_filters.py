@@ -68,7 +68,22 @@ A, B, C = (compared("metrics", key, ">", 1) for key in "abc")
         ("attributes.run_id not in ('a',)", compared("attributes", "run_id", "NOT IN", "a")),
         ("run.run_name = 'x'", compared("attributes", "run_name", "=", "x")),
         ("`run name` = 'x'", compared("attributes", "run_name", "=", "x")),
-        ("Created > 5", compared("attributes", "start_time", ">", 5000)),
+        ("Created > 5", compared("attributes", "start_time", ">", 5999)),
+        ("start_time <= 5", compared("attributes", "start_time", "<=", 5999)),
+        ("start_time >= 5", compared("attributes", "start_time", ">=", 5000)),
+        ("NOT start_time < 5", compared("attributes", "start_time", "<", 5000, negated=True)),
+        (
+            "start_time = 5",
+            And((compared("attributes", "start_time", ">=", 5000), compared("attributes", "start_time", "<=", 5999))),
+        ),
+        (
+            "start_time != 5",
+            Or((compared("attributes", "start_time", "<", 5000), compared("attributes", "start_time", ">", 5999))),
+        ),
+        (
+            "NOT start_time = 5",
+            Or((compared("attributes", "start_time", "<", 5000), compared("attributes", "start_time", ">", 5999))),
+        ),
         ("start_time > 1.5", compared("attributes", "start_time", ">", 1500)),
         ("start_time >= '1970-01-02'", compared("attributes", "start_time", ">=", 86_400_000_000)),
         ("start_time < '1970-01-01T01:00:00+01:00'", compared("attributes", "start_time", "<", 0)),

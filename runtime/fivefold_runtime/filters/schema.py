@@ -108,6 +108,8 @@ class Schema:
         values = tuple(_value(place, node.operator, node.position, kind, literal) for literal in node.literals)
         if len({isinstance(value, str) for value in values}) > 1:
             raise place.error(node.literals[0].position, (), "a list has texts or numbers, not both")
+        if kind is Kind.TIME and isinstance(node.literals[0].value, int):
+            return _within_millisecond(found, node.operator, values[0], negated)
         return Comparison(found, node.operator, values, negated)
 
     def _field(self, place: _Place, name: Name) -> tuple[Field, Kind]:
@@ -148,6 +150,21 @@ def _value(place: _Place, operator: Operator, at: int, kind: Kind, literal: Lite
         expected = [each.value for each in Operator if each in allowed]
         raise place.error(at, expected, f"{operator} does not compare a {kind.value} with a {what}{hint}", operator)
     return _micros(place, literal) if kind is Kind.TIME else literal.value
+
+
+def _within_millisecond(found: Field, operator: Operator, first: Value, negated: bool) -> Filter:
+    """Returns the comparison of a time with a whole millisecond, of which `first` is the first microsecond.
+
+    Who reads a time in milliseconds and compares with it means all that it stands for.
+    """
+    assert isinstance(first, int)
+    last = first + 999
+    if operator in _SAME:
+        if (operator is Operator.EQUAL) != negated:
+            return And((Comparison(found, Operator.AT_LEAST, (first,)), Comparison(found, Operator.AT_MOST, (last,))))
+        return Or((Comparison(found, Operator.LESS, (first,)), Comparison(found, Operator.GREATER, (last,))))
+    beyond = operator in (Operator.AT_MOST, Operator.GREATER)
+    return Comparison(found, operator, (last if beyond else first,), negated)
 
 
 def _micros(place: _Place, literal: Literal) -> int | float:
