@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Select, and_, cast, false, func, not_, or_, select, true
+from sqlalchemy import JSON, ColumnElement, Select, Text, and_, cast, false, func, not_, or_, select, true
 from sqlalchemy import Table as SqlTable
 
 from fivefold_features.searches import TAGS, Search
@@ -108,7 +108,7 @@ def _column_exists(columns: _Column, meets: _Meets, sqlite: bool) -> ColumnEleme
         each = func.json_each(columns).table_valued("value")
         return select(each.c.value).where(meets(func.json_extract(each.c.value, "$[0]"))).exists()
     value = func.json_array_elements(cast(columns, JSON)).table_valued("value")
-    return select(value.c.value).where(meets(cast(value.c.value, JSON).op("->>")(0))).exists()
+    return select(value.c.value).where(meets(cast(value.c.value, JSON).op("->>", return_type=Text())(0))).exists()
 
 
 def _tag(tags: _Column, key: str, sqlite: bool) -> _Column:
@@ -116,7 +116,7 @@ def _tag(tags: _Column, key: str, sqlite: bool) -> _Column:
     if sqlite:
         each = func.json_each(tags).table_valued("key", "value")
         return select(each.c.value).where(each.c.key == key).limit(1).scalar_subquery()
-    return cast(tags, JSON).op("->>")(key)
+    return cast(tags, JSON).op("->>", return_type=Text())(key)
 
 
 def _beyond(order: Sequence[tuple[_Column, bool]], after: Key) -> ColumnElement[bool]:
