@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from fivefold_features.arrowtypes import arrow_schema, conform, kind_of
 from fivefold_features.errors import LookupKeyMissing, SchemaMismatch, TimestampInvalid
-from fivefold_features.lookups import Plan
 from fivefold_features.schema import Column, Kind, check_names, takes
 
 FRAME = "label frame"  # what messages call the data that comes in
@@ -25,10 +24,13 @@ class Asked:
     exclude: tuple[str, ...]
 
 
-def label_columns(incoming: pa.Schema, plan: Plan, asked: Asked) -> tuple[Column, ...]:
-    """Returns the columns of the label frame; all that the spec and the request name are there, of the right type."""
+def label_columns(incoming: pa.Schema, needed: Sequence[Column], asked: Asked) -> tuple[Column, ...]:
+    """Returns the columns of the label frame; all that the spec and the request name are there, of the right type.
+
+    needed  what the spec needs: keys, and inputs of its functions
+    """
     check_names(FRAME, incoming.names)
-    for name in (asked.timestamp_column, *(key.name for key in plan.keys)):
+    for name in (asked.timestamp_column, *(column.name for column in needed)):
         if name not in incoming.names:
             raise LookupKeyMissing(f"the {FRAME} lacks the column {name!r}, which the training set needs", column=name)
     for name in (*asked.labels, *asked.exclude):
@@ -37,7 +39,7 @@ def label_columns(incoming: pa.Schema, plan: Plan, asked: Asked) -> tuple[Column
     for name in asked.labels:
         if name in asked.exclude:
             raise SchemaMismatch(f"column {name!r} is named as a label and to be left out", column=name)
-    expected = {key.name: key.kind for key in plan.keys}
+    expected = {column.name: column.kind for column in needed}
     columns = []
     for field in incoming:
         kind = kind_of(FRAME, field)

@@ -15,9 +15,11 @@ import polars as pl
 import pyarrow as pa
 
 from fivefold_features import arrowstream, frames
-from fivefold_features.arrowtypes import arrow_schema
+from fivefold_features.arrowcells import to_arrow, to_cells
+from fivefold_features.arrowtypes import ARROW, arrow_schema
 from fivefold_features.buckets import bucketed
 from fivefold_features.digest import FrameDigest
+from fivefold_features.functions import Installed, Program, bound
 from fivefold_features.joining import TIME, Found, joined
 from fivefold_features.labels import FRAME, Asked, conformed, label_columns
 from fivefold_features.lookups import Plan, resolve
@@ -34,10 +36,31 @@ _ROWS = 65_536  # of the result that are made at a time
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a training set is joined from. `snapshots`: one per lookup of the plan, all of one moment."""
+    """What a training set is joined from.
+
+    snapshots  one per lookup of the plan, all of one moment
+    program    the spec's functions, None when it has none
+    """
 
     plan: Plan
     snapshots: Sequence[Snapshot]
+    program: Program | None = None
+
+    @classmethod
+    def of(cls, spec: SpecRecord, snapshots: Sequence[Snapshot], installed: Installed) -> Sources:
+        """Raises FunctionUnknown when a function of the spec is not installed here."""
+        plan = resolve(spec.lookups, {one.table.id: one.table.schema for one in snapshots})
+        return cls(plan, snapshots, bound(spec.functions, plan.features, plan.keys, installed))
+
+    @property
+    def needed(self) -> tuple[Column, ...]:
+        """Columns that a label frame must have: keys, then the inputs of functions."""
+        return (*self.plan.keys, *(self.program.inputs if self.program else ()))
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """What comes out: the features of the lookups, then what functions make."""
+        return (*self.plan.features, *(self.program.results if self.program else ()))
 
 
 def build(
@@ -47,19 +70,21 @@ def build(
     asked: Asked,
     pieces: Iterable[bytes],
     memory_bytes: int,
+    installed: Installed,
 ) -> TrainingSetRecord:
     """Joins features to an Arrow stream of labels and stores the result; the record has neither creator nor time yet.
 
     snapshots     one per lookup, all of one moment
     memory_bytes  about what the rows of one join may take; a lookup that needs more is done in buckets
 
-    Raises ArrowInvalid, LookupKeyMissing, SchemaMismatch, TimestampInvalid, and FIELD_INVALID for no rows.
+    Raises ArrowInvalid, LookupKeyMissing, SchemaMismatch, TimestampInvalid, FunctionUnknown, FunctionFailed, and
+    FIELD_INVALID for no rows.
     """
-    sources = Sources(resolve(spec.lookups, {one.table.id: one.table.schema for one in snapshots}), snapshots)
+    sources = Sources.of(spec, snapshots, installed)
     incoming, batches = arrowstream.read(pieces)
-    columns = label_columns(incoming, sources.plan, asked)
+    columns = label_columns(incoming, sources.needed, asked)
     kept = tuple(column for column in columns if column.name not in asked.exclude)
-    whole = (*kept, *sources.plan.features)
+    whole = (*kept, *sources.features)
     check_names(f"the training set of {spec_name(spec.id)}", (column.name for column in whole))
     label_digest = FrameDigest(columns)
     made = new_id()
@@ -111,7 +136,7 @@ def results(
     labels  the label frame again, in pieces
     kept    its columns that are part of the result
     """
-    target = arrow_schema((*kept, *sources.plan.features))
+    target = arrow_schema((*kept, *sources.features))
     names = [column.name for column in kept]
     with ExitStack() as stack:
         found = [
@@ -126,8 +151,23 @@ def results(
                 for one in found:
                     rows = one.rows(first, part.num_rows).to_arrow(compat_level=pl.CompatLevel.oldest())
                     arrays += [column.combine_chunks() for column in rows.columns]
+                if sources.program is not None:
+                    labelled = batch.slice(offset, _ROWS)
+                    arrays += _made(sources, sources.program, labelled, arrays[len(names) :])
                 first += part.num_rows
                 yield pa.record_batch([_as(a, f.type) for a, f in zip(arrays, target, strict=True)], target)
+
+
+def _made(sources: Sources, program: Program, labels: pa.RecordBatch, features: Sequence[pa.Array]) -> list[pa.Array]:
+    """Returns what the functions make of some labels and their features. Raises FunctionFailed."""
+    cells = {
+        column.name: to_cells(column.kind, labels.column(column.name)) for column in (*program.inputs, *program.keys)
+    }
+    for place in program.taken:
+        feature = sources.plan.features[place]
+        cells[feature.name] = to_cells(feature.kind, _as(features[place], ARROW[feature.kind]))
+    made = program.run(cells, labels.num_rows)
+    return [to_arrow(column.kind, one) for column, one in zip(program.results, made, strict=True)]
 
 
 def read(history: History, record: TrainingSetRecord) -> Iterator[bytes]:

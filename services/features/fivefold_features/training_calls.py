@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from fivefold.features.v1 import features_pb2 as pb
 from fivefold_features import insight_wire, names, searches, wire
+from fivefold_features.functions import Installed
 from fivefold_features.store import MetadataStore
 from fivefold_features.streams import Streamed, opened
 from fivefold_features.sweeping import Sweeper
@@ -33,6 +34,7 @@ class TrainingCalls:
     _history: Callable[[], History]
     _sweeper: Sweeper
     _memory_bytes: int
+    _functions: Installed
 
     def CreateTrainingSet(self, requests: Iterator[pb.CreateTrainingSetRequest], context: Context) -> pb.TrainingSet:
         from fivefold_features import training
@@ -48,6 +50,7 @@ class TrainingCalls:
             Asked(asked.timestamp_column, tuple(asked.labels), tuple(asked.exclude_columns)),
             pieces,
             self._memory_bytes,
+            self._functions,
         )
         with self._sweeper.untaken(Streamed(header, made.label_digest, made, (made.key, made.labels_key))) as streamed:
             return self._add_training_set(streamed, context)
@@ -84,4 +87,6 @@ class TrainingCalls:
         from fivefold_features.verifying import Verifier
 
         record = self._store.training_set(names.training_set_id(request.name))
-        return insight_wire.to_verification(Verifier(self._store, self._history(), self._memory_bytes).verify(record))
+        return insight_wire.to_verification(
+            Verifier(self._store, self._history(), self._memory_bytes, self._functions).verify(record)
+        )

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fivefold_features import training
 from fivefold_features.arrowtypes import arrow_schema
 from fivefold_features.digest import FrameDigest
-from fivefold_features.lookups import resolve
+from fivefold_features.functions import Installed
 from fivefold_features.offline import History
 from fivefold_features.schema import Column, Kind
 from fivefold_features.store import MetadataStore, TrainingSetRecord
@@ -60,6 +60,7 @@ class Verifier:
     store: MetadataStore
     history: History
     memory_bytes: int
+    installed: Installed
 
     def verify(self, record: TrainingSetRecord) -> Verification:
         """Returns what was found. Files that are damaged or gone are differences."""
@@ -115,10 +116,10 @@ class Verifier:
             if one.version != record.versions[lookup.table]:  # It had none yet, which now it has.
                 one = type(one)(one.table, 0, 0, ())
             snapshots.append(one)
-        plan = resolve(spec.lookups, {one.table.id: one.table.schema for one in snapshots})
+        sources = training.Sources.of(spec, snapshots, self.installed)
         assert record.label_columns is not None
         kept = [column for column in record.label_columns if column.name not in record.exclude]
-        needed = list(dict.fromkeys((*(key.name for key in plan.keys), record.timestamp_column)))
+        needed = list(dict.fromkeys((*(key.name for key in sources.plan.keys), record.timestamp_column)))
         asking = pl.from_arrow(
             pa.Table.from_batches(
                 (batch.select(needed) for batch in self.history.batches(record.labels_key, needed)),
@@ -128,7 +129,7 @@ class Verifier:
         assert isinstance(asking, pl.DataFrame)
         return training.results(
             self.history,
-            training.Sources(plan, snapshots),
+            sources,
             asking,
             record.timestamp_column,
             self.history.batches(record.labels_key),
