@@ -127,6 +127,13 @@ class MetricContract(Contract):
         assert stores.metrics.acknowledged(run, "s") == 3
         assert [step for step, _, _ in self.whole(stores, run, "m")] == [1, 2, 3]
 
+    def test_a_message_that_comes_twice_in_one_write_is_written_once(self, stores, run):
+        one, two = (Part(number, (series("m", float(number), step=number),)) for number in (1, 2))
+
+        assert stores.metrics.append(run, "s", [one, one, two, one, two]) == 2
+
+        assert [step for step, _, _ in self.whole(stores, run, "m")] == [1, 2]
+
     def test_streams_count_by_themselves(self, stores, experiment, run):
         other = stores.runs.create(new_run(experiment), NOW).id
         stores.metrics.append(run, "a", [Part(1, (series("m", 1.0),)), Part(2, (series("m", 2.0),))])

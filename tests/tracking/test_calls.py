@@ -57,6 +57,12 @@ def test_a_run_gets_what_the_request_leaves_out(tracking: Tracking) -> None:
     assert tracking.get(made.name) == made
 
 
+def test_a_run_may_begin_in_the_first_moment_of_1970(tracking: Tracking) -> None:
+    made = tracking.run(tracking.experiment().name, start_time=Timestamp(seconds=0))
+
+    assert made.start_time == Timestamp(seconds=0) == tracking.get(made.name).start_time
+
+
 def test_a_point_without_a_time_gets_now(tracking: Tracking) -> None:
     run = tracking.run(tracking.experiment().name)
 

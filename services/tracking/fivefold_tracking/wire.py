@@ -53,13 +53,14 @@ def to_new_run(asked: pb.Run, *, run: str, user: str, now: int) -> NewRun:
     run, user, now  what it gets where the request says nothing: an id, who runs it, when it began
     """
     status = _STATUS.get(asked.status, RunStatus.RUNNING)
+    started = to_micros(asked, "start_time", "run.start_time")
     return NewRun(
         id=run,
         experiment=names.experiment_number(asked.experiment, "run.experiment"),
         display_name=asked.display_name if asked.display_name.strip() else readable.display_name(run),
         status=status,
         user=asked.user or user,
-        started=to_micros(asked, "start_time", "run.start_time") or now,
+        started=now if started is None else started,
         ended=lifecycle.end_time(status, None, to_micros(asked, "end_time", "run.end_time"), now),
         parent=names.run_id(asked.parent_run, "run.parent_run") if asked.parent_run else "",
         source=SourceRecord(

@@ -95,10 +95,12 @@ class SqlMetricStore:
         found.check_active()
         lifecycle.check_run_open(found.name, found.status)
         before = _position(tx, run, stream)
-        new = [part for part in parts if part.sequence > before]
+        new: list[Part] = []
         after = before
-        for part in new:
-            after = sequence.follow(part.sequence, after)
+        for part in parts:
+            if part.sequence > after:  # What is on disk, or has come in this write, came twice.
+                after = sequence.follow(part.sequence, after)
+                new.append(part)
         if not new:
             return before
         series: list[Series] = [one for part in new for one in part.series]
