@@ -92,7 +92,9 @@ def build(config: Config) -> App:
     store = SqlStore(database, authorizer.may_read)
     sweeper = Sweeper(store, objects, online, database.clock)
     history = functools.cache(_history(config, objects))
-    servicer = FeatureServicer(database, store, history, online, sweeper, authorizer, memory_bytes=config.memory_bytes, functions=functions)
+    servicer = FeatureServicer(
+        database, store, history, online, sweeper, authorizer, memory_bytes=config.memory_bytes, functions=functions
+    )
     upkeep = Upkeep(
         store,
         objects,
@@ -118,13 +120,14 @@ def _history(config: Config, objects: Objects) -> functools.partial[History]:
     spool.mkdir()
     parts = urlsplit(config.objects_url or str(Path(config.data) / "history"))
     folder = Path(parts.path).resolve() if parts.scheme in ("", "file") else None
-    return functools.partial(_open_history, objects, spool, folder)
+    return functools.partial(_open_history, objects, spool, folder, config.memory_bytes)
 
 
-def _open_history(objects: Objects, spool: Path, folder: Path | None) -> History:
+def _open_history(objects: Objects, spool: Path, folder: Path | None, memory_bytes: int) -> History:
+    from fivefold_features.offline.draft import Room
     from fivefold_features.offline.parquet import ParquetHistory
 
-    return ParquetHistory(objects, spool, folder)
+    return ParquetHistory(objects, spool, folder, Room(memory_bytes // 4))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def stage(history: History, table: TableRecord, mode: Mode, pieces: Iterable[byt
     name, schema = table_name(table.id), table.schema
     incoming, batches = arrowstream.read(pieces)
     digest = FrameDigest(schema.columns)
-    with history.draft(arrow_schema(schema.columns)) as draft:
+    with history.draft(arrow_schema(schema.columns), hold=True) as draft:
         for batch in conformed(name, schema, incoming, batches):
             digest.add(batch)
             draft.add(batch)

@@ -47,7 +47,7 @@ class Draft(Protocol):
         ...
 
     def order_by(self, names: Sequence[str]) -> bool:
-        """Orders the rows when they are few enough to be in memory; says whether it did."""
+        """Orders the rows when all are held in memory; says whether it did."""
         ...
 
     def keep(self, key: str) -> int:
@@ -59,8 +59,11 @@ class History(Protocol):
     """Immutable files of rows. It knows no versions: the metadata store says which files a version has, so a file
     that no version names is not there, and one transaction makes a write visible."""
 
-    def draft(self, schema: pa.Schema) -> AbstractContextManager[Draft]:
-        """Begins a file; what was not kept by the end of the block is gone."""
+    def draft(self, schema: pa.Schema, *, hold: bool = False) -> AbstractContextManager[Draft]:
+        """Begins a file; what was not kept by the end of the block is gone.
+
+        hold  keeps rows in memory while there is room, so that they can be put in order
+        """
         ...
 
     def reading(self, parts: Sequence[Part], columns: dict[str, pl.DataType]) -> AbstractContextManager[pl.LazyFrame]:

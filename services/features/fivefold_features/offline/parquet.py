@@ -17,30 +17,29 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fivefold_features.offline import Part
+from fivefold_features.offline.draft import ParquetDraft, Room, batches_of
 from fivefold_features.pointintime import VERSION
 from fivefold_runtime import faults
-from fivefold_runtime.objects import CHUNK, Objects
-
-_ROWS = 131_072  # rows of one row group, and of what is handed on at a time
-_BYTES = 64 * 1024 * 1024  # bytes that wait in memory until they are written
+from fivefold_runtime.objects import Objects
 
 
 class ParquetHistory:
     """A `History` over an object store. Files pass through `spool`, a local folder of nothing else."""
 
-    def __init__(self, objects: Objects, spool: Path, folder: Path | None) -> None:
-        """Takes `folder`, where `objects` keeps them, to read files in place; None when they are in a bucket."""
+    def __init__(self, objects: Objects, spool: Path, folder: Path | None, room: Room | None = None) -> None:
+        """Takes `folder`, where `objects` keeps them, to read files in place; None when they are in a bucket; and the
+        room in memory that all rows have together that wait to be put in order."""
+        self._room = room or Room(0)
         self._objects = objects
         self._spool = spool
         self._folder = folder
 
     @contextmanager
-    def draft(self, schema: pa.Schema) -> Iterator[_Draft]:
+    def draft(self, schema: pa.Schema, *, hold: bool = False) -> Iterator[ParquetDraft]:
         with self._workplace() as folder, faults.mapped():
-            draft = _Draft(self._objects, folder / "draft.parquet", schema)
+            draft = ParquetDraft(self._objects, folder / "draft.parquet", schema, self._room if hold else None)
             try:
                 yield draft
             finally:
@@ -60,7 +59,7 @@ class ParquetHistory:
 
     def batches(self, key: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         with self._workplace() as folder, faults.mapped():
-            yield from _batches(self._local(key, folder), columns)
+            yield from batches_of(self._local(key, folder), columns)
 
     def discard(self, key: str) -> None:
         self._objects.delete(key)
@@ -90,78 +89,3 @@ class ParquetHistory:
             for chunk in self._objects.stream(key):
                 file.write(chunk)
         return path
-
-
-class _Draft:
-    """One Parquet file being written on the local disk; rows are gathered into row groups of a good size."""
-
-    def __init__(self, objects: Objects, path: Path, schema: pa.Schema) -> None:
-        self.rows = 0
-        self._objects = objects
-        self._path = path
-        self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_bytes = 0
-        self._written = False
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        self.rows += batch.num_rows
-        self._waiting.append(batch)
-        self._waiting_bytes += batch.nbytes
-        if self._waiting_bytes >= _BYTES:
-            self._write()
-
-    def columns(self, names: Sequence[str]) -> pl.DataFrame:
-        if self._written:
-            self.close()
-            return pl.read_parquet(self._path, columns=list(names))
-        found = pl.from_arrow(pa.Table.from_batches(self._waiting, self._schema).select(list(names)))
-        assert isinstance(found, pl.DataFrame)
-        return found
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        self.close()
-        yield from _batches(self._path, None)
-
-    def order_by(self, names: Sequence[str]) -> bool:
-        if self._written or self._waiting_bytes > _BYTES:
-            return False
-        rows = pl.from_arrow(pa.Table.from_batches(self._waiting, self._schema))
-        assert isinstance(rows, pl.DataFrame)
-        ordered = rows.sort(*names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
-        self._waiting = ordered.to_batches()
-        return True
-
-    def keep(self, key: str) -> int:
-        self.close()
-        return self._objects.put(key, _chunks(self._path)).size
-
-    def close(self) -> None:
-        """Writes what waits and the file's end."""
-        if self._writer.is_open:
-            self._write()
-            self._writer.close()
-
-    def drop(self) -> None:
-        """Lets go of the file as it is."""
-        self._waiting.clear()
-        self._writer.close()
-
-    def _write(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=_ROWS)
-            self._waiting.clear()
-            self._waiting_bytes, self._written = 0, True
-
-
-def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, memory_map=True) as file:
-        present = None if columns is None else [name for name in file.schema_arrow.names if name in set(columns)]
-        yield from file.iter_batches(batch_size=_ROWS, columns=present)
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
