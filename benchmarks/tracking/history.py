@@ -86,7 +86,7 @@ def _sdk(address: str, run: str) -> rounds.Work:
 def _points(side: str, answer: Any) -> list[tuple[int, float]]:
     """The points as (step, value), by step."""
     if side == sides.SDK:
-        return list(zip(answer["step"].tolist(), answer["value"].tolist(), strict=True))
+        return list(zip(*(column.tolist() for column in answer.to_numpy()), strict=True))
     return sorted((metric.step, metric.value) for metric in answer)
 
 
