@@ -24,6 +24,7 @@ from fivefold_features.store import Snapshot
 
 _BUCKET, _PLACE = "\x01bucket", "\x01place"
 _ROWS = 16_384  # of a bucket's result that are read at a time
+_DEALT = 32_768  # rows that are dealt at a time
 _MOST = 512  # buckets, each of which is an open file
 
 
@@ -102,7 +103,7 @@ def _deal(history: History, snapshot: Snapshot, columns: dict[str, pl.DataType],
             writers.append(stack.enter_context(pa.ipc.new_file(sink, schema)))
         for part in snapshot.parts:
             wanted = [*columns, pointintime.VERSION] if part.compacted else list(columns)
-            for batch in history.batches(part.key, wanted):
+            for batch in _small(history.batches(part.key, wanted)):
                 rows = _frame(batch)
                 if not part.compacted:
                     rows = rows.with_columns(pl.lit(part.version, pl.Int64).alias(pointintime.VERSION))
@@ -110,6 +111,12 @@ def _deal(history: History, snapshot: Snapshot, columns: dict[str, pl.DataType],
                 rows = rows.with_columns(*missing, _bucket(keys, count)).select(*template.columns, _BUCKET)
                 for (number,), mine in rows.partition_by(_BUCKET, as_dict=True, include_key=False).items():
                     writers[int(number)].write_table(mine.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
+
+
+def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for first in range(0, batch.num_rows, _DEALT):
+            yield batch.slice(first, _DEALT)
 
 
 def _bucket(keys: Sequence[str], count: int) -> pl.Expr:

@@ -124,7 +124,7 @@ class ParquetDraft:
 
 def batches_of(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """Yields the rows of a Parquet file; of `columns` those that it has."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         present = None if columns is None else [name for name in file.schema_arrow.names if name in set(columns)]
         yield from file.iter_batches(batch_size=ROWS, columns=present)
 
