@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from fivefold.registry.v1 import registry_pb2 as pb
 from fivefold_registry.__main__ import Config, build
@@ -18,7 +18,7 @@ from fivefold_registry.chainkey import chain_key
 from fivefold_registry.lifecycle import Stage
 from fivefold_registry.store.rows import chain_parts
 from fivefold_registry.store.sql import MIGRATIONS, Store
-from fivefold_registry.store.tables import activities, comments, models
+from fivefold_registry.store.tables import activities, comments, deleted_versions, models
 from fivefold_registry.store.tables import chain_key as chain_key_table
 from fivefold_runtime import migration
 from fivefold_runtime.outbox import Outbox
@@ -114,6 +114,14 @@ def test_a_link_that_was_put_at_the_end_is_found() -> None:
     assert (verdict.fault, verdict.bad) == (Fault.ADDED, 3)
 
 
+def _pretend_deleted(tx: Connection) -> None:
+    """Takes the texts away as if their version had been deleted, which no activity tells."""
+    model = tx.execute(select(models.c.id)).scalar_one()
+    tx.execute(delete(comments))
+    gone = insert(deleted_versions).values(model_id=model, number=1, creator="x", created=1, deleted=1)
+    tx.execute(gone)
+
+
 @pytest.fixture
 def told(database: Database) -> StoreDriver:
     """A model with a comment, four moves and another comment."""
@@ -160,6 +168,7 @@ TAMPERING: dict[str, tuple[Callable[[Connection], object], Fault, int]] = {
     "another key": (lambda tx: (_forge(tx), _recompute(tx, b"guess")), Fault.RECOMPUTED, 1),
     "text": (lambda tx: tx.execute(update(comments).where(comments.c.sequence == 1).values(text="x")), Fault.EDITED, 1),
     "text deleted": (lambda tx: tx.execute(delete(comments).where(comments.c.sequence == 6)), Fault.EDITED, 6),
+    "pretended deletion": (_pretend_deleted, Fault.EDITED, 1),
     "hash": (lambda tx: tx.execute(update(models).values(head="0" * 64)), Fault.RECOMPUTED, 6),
 }
 

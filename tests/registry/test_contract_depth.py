@@ -85,6 +85,17 @@ class DepthContract:
         assert registry.events()[-1] == "model_version_deleted models/churn"
         assert registry.verify().fault is None
 
+    def test_a_rollback_passes_over_versions_that_are_gone(self, registry: Driver) -> None:
+        registry.model()
+        versions = [registry.version() for _ in range(3)]
+        for version in versions:
+            registry.move(version, PRODUCTION, archive_existing=True)
+        registry.delete_version(versions[1])
+        assert registry.roll_back() == (versions[0], [versions[2]])
+        registry.delete_version(versions[2])
+        with refused("NOTHING_TO_ROLL_BACK"):
+            registry.roll_back()
+
     @pytest.mark.parametrize("stage", [STAGING, PRODUCTION])
     def test_a_version_in_use_is_not_deleted(self, registry: Driver, stage: Stage) -> None:
         registry.model()

@@ -5,7 +5,7 @@ Pure: facts in tables, no store, no clock. A test walks every pair of stages thr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -157,11 +157,12 @@ class Rollback:
     archived: int | None
 
 
-def rollback(history: Iterable[Passage], in_production: frozenset[int]) -> Rollback:
+def rollback(history: Iterable[Passage], in_production: frozenset[int], gone: Container[int] = frozenset()) -> Rollback:
     """Chooses what a rollback does.
 
-    history        passages of the model's versions in the order they happened
+    history        passages of the model's versions in the order they happened, deleted versions' too
     in_production  numbers that are in Production now
+    gone           numbers of versions that were deleted, which nothing brings back
 
     The present version is the last that came and is still there. Rollbacks go further back each time: what one of them
     undid does not count any more. Raises NothingToRollBack when no other version came before the present one.
@@ -177,6 +178,7 @@ def rollback(history: Iterable[Passage], in_production: frozenset[int]) -> Rollb
         else:
             while came and came[-1] == passage.number:
                 came.pop()
+    came = [number for number in came if number not in gone]
     while came and in_production and came[-1] not in in_production:
         came.pop()
     present = came[-1] if in_production and came else None

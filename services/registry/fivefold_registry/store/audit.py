@@ -14,7 +14,7 @@ from fivefold_registry.chain import Chain, Fault, Head, Link, Verdict
 from fivefold_registry.names import ModelName
 from fivefold_registry.store.records import ActivityType
 from fivefold_registry.store.rows import Row, chain_parts
-from fivefold_registry.store.tables import activities, chain_key, comments, deleted_versions, models
+from fivefold_registry.store.tables import activities, chain_key, comments, models
 from fivefold_runtime import calls
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.settings import StartError
@@ -95,6 +95,7 @@ class _Texts:
         self._chain = chain
         self._model_id = model_id
         self._said: dict[int, tuple[int, str, int]] = {}  # comment -> (activity that says it, digest, version)
+        self._gone: set[int] = set()  # versions that were deleted, with their comments, as the chain itself tells
 
     def seen(self, rows: Iterable[Row]) -> Iterator[Link]:
         for row in rows:
@@ -102,19 +103,18 @@ class _Texts:
                 self._said[row.subject] = (row.sequence, row.digest, row.number)
             elif row.type == ActivityType.DELETED_COMMENT:
                 self._said.pop(row.subject, None)
+            elif row.type == ActivityType.DELETED_VERSION:
+                self._gone.add(row.number)
             yield Link(row.sequence, chain_parts(self._model_id, row), row.hash)
 
     def altered(self, tx: Connection) -> int:
         """Returns the first activity whose comment is not there or has another text, 0 when there is none."""
-        gone = set(
-            tx.execute(select(deleted_versions.c.number).where(deleted_versions.c.model_id == self._model_id)).scalars()
-        )
         query = select(comments.c.sequence, comments.c.text).where(comments.c.model_id == self._model_id)
         there = {row.sequence: self._chain.digest(self._model_id, row.sequence, row.text) for row in tx.execute(query)}
         bad = [
             sequence
             for comment, (sequence, digest, version) in self._said.items()
-            if version not in gone and there.get(comment) != digest
+            if version not in self._gone and there.get(comment) != digest
         ]
         return min(bad, default=0)
 

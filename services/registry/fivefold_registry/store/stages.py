@@ -13,7 +13,7 @@ from fivefold_registry.names import ModelName, VersionName
 from fivefold_registry.store.change import Change, Ledger, changing, check_etag
 from fivefold_registry.store.records import ActivityType, EventType, Move, Moved, Tenure
 from fivefold_registry.store.rows import Row, version_etag
-from fivefold_registry.store.tables import activities, versions
+from fivefold_registry.store.tables import activities, deleted_versions, versions
 from fivefold_registry.store.tenures import tenures
 from fivefold_runtime.clock import micros
 from fivefold_runtime.sql import Database
@@ -42,7 +42,8 @@ class SqlStages:
     def roll_back(self, name: ModelName, comment: str, actor: Actor) -> Moved:
         with changing(self._database, self._ledger, name, actor.subject) as change:
             lifecycle.check_right(actor, Stage.PRODUCTION, Stage.ARCHIVED)
-            choice = lifecycle.rollback(_passages(change), frozenset(_in_stage(change, Stage.PRODUCTION)))
+            present = frozenset(_in_stage(change, Stage.PRODUCTION))
+            choice = lifecycle.rollback(_passages(change), present, _gone(change))
             restored = VersionName(name.model, choice.restored)
             row = change.ready(restored)
             leaving = [] if choice.archived is None else [choice.archived]
@@ -120,6 +121,12 @@ def _in_stage(change: Change, stage: Stage) -> list[int]:
         .order_by(versions.c.number)
     )
     return list(change.tx.execute(query).scalars())
+
+
+def _gone(change: Change) -> frozenset[int]:
+    """Returns the model's versions that were deleted."""
+    query = select(deleted_versions.c.number).where(deleted_versions.c.model_id == change.row.id)
+    return frozenset(change.tx.execute(query).scalars())
 
 
 def _passages(change: Change) -> list[Passage]:
