@@ -315,7 +315,7 @@ def test_a_redelivery_has_the_same_id_and_body(on_both: Hooks, receiver: Receive
 def test_a_delivery_is_given_up_after_a_day_and_may_be_sent_again(
     hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fivefold_registry.webhooks.channel.GIVE_UP", timedelta(seconds=0))
+    monkeypatch.setattr("fivefold_registry.webhooks.pace.GIVE_UP", timedelta(seconds=0))
     receiver.answer = lambda _: 503
     name = hooks.create(receiver.url).name
     hooks.registry.model()

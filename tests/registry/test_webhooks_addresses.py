@@ -200,14 +200,17 @@ def test_a_name_that_leads_inside_is_refused_when_made_and_when_changed(data: Pa
     with serve(lambda config: build(config, names), Config(data=str(data))) as service:
         hooks = Hooks(service.channel)
         made = hooks.create("https://rebinding.example/")
-        for call in (
+        calls = (
             lambda: hooks.create("https://rebinding.example/"),
             lambda: hooks.update(made.name, url="https://rebinding.example/other"),
             lambda: hooks.create(f"https://[{address}]/" if ":" in address else f"https://{address}/"),
-        ):
+        )
+        for call in calls:
             with refused("ADDRESS_REFUSED") as refusal:
                 call()
             assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
+            if call is not calls[-1]:
+                assert address not in refusal.message + str(refusal.facts), "what a name of inside leads to is not told"
         assert hooks.get(made.name).url == made.url
 
 
@@ -236,6 +239,31 @@ def test_one_answer_is_both_checked_and_connected_to(receiver: Receiver) -> None
     assert answer.status_code == 200
     assert names.asked == ["hooks.example"]
     assert receiver.received[0].headers["Host"] == f"hooks.example:{port}"
+
+
+def test_names_that_resolve_slowly_leave_threads_for_other_calls(data: Path) -> None:
+    go_on, asked = threading.Event(), threading.Semaphore(0)
+
+    def slow(host: str, port: int) -> list[str]:
+        asked.release()
+        go_on.wait(60)
+        return [PUBLIC]
+
+    with serve(lambda config: build(config, slow), Config(data=str(data), webhook_timeout_seconds=60.0)) as service:
+        hooks = Hooks(service.channel)
+        threads = [threading.Thread(target=hooks.create, args=("https://slow.example/",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            asked.acquire()
+        with refused("TOO_MANY_CALLS"):
+            hooks.create("https://slow.example/")
+        hooks.create(f"https://{PUBLIC}/")  # nobody is asked about an address
+        hooks.registry.model()
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert len(hooks.list().webhooks) == 5
 
 
 def test_a_name_server_that_does_not_answer_holds_nothing_up() -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, delete, event, func, select, update
 
 from fivefold_registry.lease import DEAD_SECONDS, Lease
 from fivefold_registry.names import ModelName, VersionName
-from fivefold_registry.store.deliveries import SqlDeliveries
+from fivefold_registry.store.deliveries import SqlDeliveries, lock
+from fivefold_registry.store.details import SqlDetails
 from fivefold_registry.store.events import event_of
 from fivefold_registry.store.outgoing import (
     MOST,
@@ -26,7 +27,7 @@ from fivefold_registry.store.outgoing import (
     WebhookStatus,
 )
 from fivefold_registry.store.outgoing_tables import deliveries as table
-from fivefold_registry.store.records import EventRecord, EventType
+from fivefold_registry.store.records import EventRecord, EventType, Lineage, VersionDraft
 from fivefold_registry.store.sql import MIGRATIONS
 from fivefold_registry.store.subscriptions import SqlSubscriptions
 from fivefold_registry.store.webhooks import SqlWebhooks
@@ -198,6 +199,36 @@ def test_a_delivery_is_never_stranded_between_one_that_writes_and_one_that_settl
         store.settle(ME, one(store, 2 * number + 2), DONE)
 
 
+def test_no_delivery_changes_while_another_transaction_has_them(database: Database) -> None:
+    """Neither a webhook's deletion nor its return to ACTIVE goes past the row that all others lock first."""
+    store = SqlWebhooks(database)
+    made = store.create("1" * 32, None, WebhookChange(status=WebhookStatus.DISABLED), Principal("ada"))
+    for change in (
+        lambda: store.update(made.id, WebhookChange(status=WebhookStatus.ACTIVE), "", Principal("ada")),
+        lambda: store.delete(made.id, ""),
+    ):
+        thread = threading.Thread(target=change)
+        with database.write() as tx:
+            lock(tx)
+            thread.start()
+            thread.join(0.3)
+            assert thread.is_alive()
+        thread.join()
+
+
+def test_a_version_is_told_with_the_status_that_it_had_then(database: Database) -> None:
+    """However late that is: one that failed may have been taken up again meanwhile."""
+    driver, details = StoreDriver(database), SqlDetails(database)
+    driver.model()
+    draft = VersionDraft(source="runs/0/artifacts", attempt="one")
+    versions = driver.store.versions
+    versions.fail(versions.reserve(ModelName("churn"), draft, "ada"), "gone")
+    again = versions.reserve(ModelName("churn"), draft, "ada")
+    versions.finish(again, "", Lineage(), None)
+    told = [event_of(event) for event in driver.outbox.read(topics=[EventType.MODEL_VERSION_CREATED])]
+    assert [details.status(event) for event in told] == ["FAILED", "READY"]
+
+
 def test_finished_deliveries_and_old_events_are_trimmed_and_what_is_needed_stays(database: Database) -> None:
     driver, store = StoreDriver(database), SqlDeliveries(database)
     driver.model()
@@ -255,9 +286,11 @@ def test_a_webhook_begins_after_what_has_happened(database: Database) -> None:
     driver.version()
     off = store.update(made.id, WebhookChange(status=WebhookStatus.DISABLED), made.etag, Principal("bob"))
     assert (off.begin, off.owner, off.secret) == (made.begin, Principal("bob"), "sealed")
-    assert store.active() == []
+    assert store.active(str(made.model_id)) == []
     on = store.update(made.id, WebhookChange(status=WebhookStatus.ACTIVE), "", ada)
     assert on.begin == driver.outbox.latest()
+    assert [one.id for one in store.active(str(made.model_id))] == [made.id]
+    assert store.active("another") == []
     assert store.update(made.id, WebhookChange(description="x"), "", ada).begin == on.begin
     with pytest.raises(Aborted):
         store.delete(made.id, made.etag)

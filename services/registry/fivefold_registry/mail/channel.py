@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
 
 from fivefold_registry.mail.letters import TOLD, Letter, is_address, message, write
 from fivefold_registry.mail.sending import MailFailed, Smtp
@@ -11,10 +10,8 @@ from fivefold_registry.rights import Rights
 from fivefold_registry.store.outgoing import MAIL, DeliveryRecord, DeliveryState, Draft, Listener, Result
 from fivefold_registry.store.outgoing_protocol import DeliveryStore, DetailStore, SubscriptionStore
 from fivefold_registry.store.records import EventRecord
-from fivefold_registry.webhooks.pace import wait
+from fivefold_registry.webhooks.pace import later
 from fivefold_runtime.clock import Clock
-
-GIVE_UP = timedelta(days=1)
 
 
 class MailChannel:
@@ -86,8 +83,12 @@ class MailChannel:
         return [Draft(sink=sink, event=event.type, body=letter.dump())]
 
     def _later(self, delivery: DeliveryRecord, error: MailFailed) -> Result:
-        now = self._clock.now()
-        if error.final or now - delivery.begun >= GIVE_UP:
-            return Result(state=DeliveryState.FAILED, status_code=error.code, reason=str(error))
-        retry_at = now + wait(delivery.attempts + 1, self._retry_seconds, random.random())
-        return Result(state=DeliveryState.PENDING, status_code=error.code, reason=str(error), retry_at=retry_at)
+        return later(
+            delivery,
+            self._clock.now(),
+            self._retry_seconds,
+            random.random(),
+            status_code=error.code,
+            reason=str(error),
+            final=error.final,
+        )

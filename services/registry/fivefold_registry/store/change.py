@@ -140,10 +140,12 @@ class Change:
         subject: str = "",
         readers: Iterable[str] = (),
         renamed: str = "",
+        status: str = "",
     ) -> None:
         """Adds an event to the outbox; it gets its position as the transaction commits.
 
         renamed  the model's new id, of the event that tells of it
+        status   of a version, of the event that tells of its making
         """
         written = Written(
             type=type,
@@ -156,6 +158,7 @@ class Change:
             to_stage=to_stage,
             subject=subject,
             readers=readers,
+            status=status,
         )
         self._outbox.append(self.tx, type, written.key, written.payload())
 

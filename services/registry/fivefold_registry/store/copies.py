@@ -85,5 +85,5 @@ def copied(database: Database, ledger: Ledger, source: VersionName, destination:
                     for file in owned
                 ],
             )
-        change.event(EventType.MODEL_VERSION_CREATED, number)
+        change.event(EventType.MODEL_VERSION_CREATED, number, status=VersionStatus.READY)
         return change.record(number)

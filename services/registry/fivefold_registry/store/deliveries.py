@@ -33,7 +33,7 @@ class SqlDeliveries:
 
     def take(self, owner: str, seen: tuple[str, int] | None) -> bool:
         with self._database.write() as tx:
-            row = _lock(tx)
+            row = lock(tx)
             if row.owner not in ("", owner) and (row.owner, row.beats) != seen:
                 return False
             tx.execute(update(courier).values(owner=owner, beats=courier.c.beats + 1))
@@ -107,7 +107,7 @@ class SqlDeliveries:
     def again(self, sink: str, position: int) -> DeliveryRecord:
         now = self._now()
         with self._database.write() as tx:
-            _lock(tx)
+            lock(tx)
             row = tx.execute(select(deliveries).where(_is(sink, position))).one_or_none()
             if row is None:
                 raise NotFound.of(f"{sink}/deliveries/{position}")
@@ -136,7 +136,7 @@ class SqlDeliveries:
     def trim(self, log: timedelta, events: timedelta) -> int:
         now = self._database.clock.now()
         with self._database.write() as tx:
-            row = _lock(tx)
+            row = lock(tx)
             return _trim_log(tx, micros(now - log)) + _trim_events(tx, micros(now - events), row)
 
     def trimmed(self) -> int:
@@ -195,12 +195,12 @@ class SqlDeliveries:
         return micros(self._database.clock.now())
 
 
-def _lock(tx: Connection) -> Row:
+def lock(tx: Connection) -> Row:
     return tx.execute(select(courier).with_for_update()).one()
 
 
 def _hold(tx: Connection, owner: str) -> None:
-    if _lock(tx).owner != owner:
+    if lock(tx).owner != owner:
         raise LeaseLost
 
 

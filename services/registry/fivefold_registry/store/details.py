@@ -29,6 +29,8 @@ class SqlDetails:
     def status(self, event: EventRecord) -> str:
         if event.type is not EventType.MODEL_VERSION_CREATED:
             return ""
+        if event.status:
+            return event.status.upper()
         query = select(versions.c.status).where(
             versions.c.model_id == event.model_id, versions.c.number == event.number
         )

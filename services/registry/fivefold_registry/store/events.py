@@ -24,6 +24,7 @@ class Written:
     to_stage: Stage | None = None
     subject: str = ""
     old: str = ""
+    status: str = ""
     readers: Iterable[str] = ()
 
     @property
@@ -41,6 +42,7 @@ class Written:
             "user": self.user,
             "subject": self.subject,
             "old": self.old,
+            "status": self.status,
             "readers": sorted(self.readers),
         }
         return json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False).encode()
@@ -60,6 +62,7 @@ def event_of(event: Event) -> EventRecord:
         user=body["user"],
         subject=body.get("subject", ""),
         old=body.get("old", ""),
+        status=body.get("status", ""),
         readers=frozenset(body.get("readers", ())),
         time=event.time,
     )

@@ -42,8 +42,8 @@ class WebhookStore(Protocol):
         """Returns webhooks that the caller manages, by id, from the first after `after`; with `model` only its own."""
         ...
 
-    def active(self) -> Sequence[WebhookRecord]:
-        """Returns all that are ACTIVE."""
+    def active(self, model_id: str) -> Sequence[WebhookRecord]:
+        """Returns the model's own and the registry-wide ones that are ACTIVE."""
         ...
 
     def update(self, webhook: str, change: WebhookChange, etag: str, owner: Principal) -> WebhookRecord:

@@ -264,6 +264,7 @@ class EventRecord:
     subject  name of the request or comment, alias, or key of a tag; "" where there is none
     readers  of a deletion: principals that could read the model until then
     old      id of the model before it was renamed, else ""
+    status   that a version which was made came to; "" of other events, and of those written before it was kept
     """
 
     position: int
@@ -278,3 +279,4 @@ class EventRecord:
     readers: frozenset[str]
     time: datetime
     old: str = ""
+    status: str = ""

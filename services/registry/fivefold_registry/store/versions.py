@@ -134,7 +134,7 @@ class SqlVersions:
                 outputs=[[column.name, column.type, column.required] for column in found.outputs],
                 flavors=list(found.flavors),
             )
-            change.event(EventType.MODEL_VERSION_CREATED, version.number)
+            change.event(EventType.MODEL_VERSION_CREATED, version.number, status=VersionStatus.READY)
             return self._whole(change.tx, change.version(version.name), change.row)
 
     def fail(self, version: VersionRecord, why: str) -> VersionRecord:
@@ -144,7 +144,7 @@ class SqlVersions:
                 delete(files).where(files.c.model_id == version.model_id, files.c.number == version.number)
             )
             change.touch(version.number, status=VersionStatus.FAILED, status_message=why)
-            change.event(EventType.MODEL_VERSION_CREATED, version.number)
+            change.event(EventType.MODEL_VERSION_CREATED, version.number, status=VersionStatus.FAILED)
             return change.record(version.number)
 
     def pending(self) -> list[VersionRecord]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, or_, select, true, update
 
 from fivefold_registry.names import MODELS, ModelName
+from fivefold_registry.store.deliveries import lock
 from fivefold_registry.store.outgoing import MOST, WebhookChange, WebhookRecord, WebhookStatus
 from fivefold_registry.store.outgoing_tables import deliveries, webhooks
 from fivefold_registry.store.rows import Row, moment
@@ -61,8 +62,9 @@ class SqlWebhooks:
         with self._database.read() as tx:
             return [_record(row) for row in tx.execute(query)]
 
-    def active(self) -> Sequence[WebhookRecord]:
-        query = _all().where(webhooks.c.status == WebhookStatus.ACTIVE).order_by(webhooks.c.id)
+    def active(self, model_id: str) -> Sequence[WebhookRecord]:
+        concerned = or_(webhooks.c.model_id == model_id, webhooks.c.model_id.is_(None))
+        query = _all().where(concerned, webhooks.c.status == WebhookStatus.ACTIVE).order_by(webhooks.c.id)
         with self._database.read() as tx:
             return [_record(row) for row in tx.execute(query)]
 
@@ -72,6 +74,7 @@ class SqlWebhooks:
             present = _checked(tx, webhook, etag)
             values = _values(change) | _owned(owner) | {"updated": now, "revision": webhooks.c.revision + 1}
             if change.status is WebhookStatus.ACTIVE and present.status is not WebhookStatus.ACTIVE:
+                lock(tx)
                 values["begin"] = _latest(tx)  # What happened while it was not is not sent later.
                 waiting = (deliveries.c.sink == present.name) & deliveries.c.due.is_not(None)
                 tx.execute(update(deliveries).where(waiting).values(due=now))
@@ -81,6 +84,7 @@ class SqlWebhooks:
     def delete(self, webhook: str, etag: str) -> None:
         with self._database.write() as tx:
             _checked(tx, webhook, etag)
+            lock(tx)
             tx.execute(delete(webhooks).where(webhooks.c.id == webhook))
             tx.execute(delete(deliveries).where(deliveries.c.sink == f"{WEBHOOKS}/{webhook}"))
 

@@ -114,7 +114,7 @@ class Rules:
         for text in addresses:
             why = self._why_not(target, ipaddress.ip_address(text.partition("%")[0]))
             if why:
-                raise AddressRefused.at(field, why, host=target.host, address=text)
+                raise AddressRefused.at(field, why, host=target.host)  # Not the address: names of inside are not told.
 
     def _why_not(self, target: Target, address: Address) -> str:
         if target.host in self._hosts or any(address in network for network in self._networks):
@@ -124,7 +124,7 @@ class Rules:
         if target.port != _DEFAULT_PORTS["https"] and target.port < _FIRST_FREE_PORT:
             return f"has the port {target.port}; it must be 443, or from {_FIRST_FREE_PORT} on"
         if is_inside(address):
-            return f"has the host {target.host}, whose address {address} is not a public one"
+            return f"has the host {target.host}, whose address is not a public one"
         return ""
 
 

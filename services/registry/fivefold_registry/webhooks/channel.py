@@ -12,14 +12,13 @@ from fivefold_registry.store.records import EventRecord
 from fivefold_registry.webhooks.addresses import AddressRefused, target_of
 from fivefold_registry.webhooks.events import GENERAL, body, told_as
 from fivefold_registry.webhooks.names import WEBHOOKS
-from fivefold_registry.webhooks.pace import wait
+from fivefold_registry.webhooks.pace import is_over, later
 from fivefold_registry.webhooks.sealing import Seal, SealBroken
 from fivefold_registry.webhooks.sending import Answer, Sender, SendFailed
 from fivefold_registry.webhooks.signing import headers
 from fivefold_runtime.clock import Clock
 from fivefold_runtime.errors import NotFound
 
-GIVE_UP = timedelta(days=1)
 _ASLEEP = timedelta(minutes=1)  # between two looks whether a webhook is ACTIVE again
 
 
@@ -49,7 +48,7 @@ class WebhookChannel:
         if event.type not in GENERAL:
             return []
         made = []
-        for webhook in self._webhooks.active():
+        for webhook in self._webhooks.active(event.model_id):
             name = told_as(event, webhook.events)
             if name is None or not self._concerns(webhook, event):
                 continue
@@ -91,26 +90,19 @@ class WebhookChannel:
         self._sender.close()
 
     def _concerns(self, webhook: WebhookRecord, event: EventRecord) -> bool:
-        if event.position <= webhook.begin or webhook.model_id not in (None, event.model_id):
-            return False
-        return self._rights.may_read(event.model_id, webhook.owner)
+        return event.position > webhook.begin and self._rights.may_read(event.model_id, webhook.owner)
 
     def _asleep(self, delivery: DeliveryRecord) -> Result:
         """Says when to look again whether the webhook is ACTIVE."""
         why = "the webhook is not ACTIVE"
-        if self._is_old(delivery):
+        now = self._clock.now()
+        if is_over(delivery, now):
             return Result(state=DeliveryState.FAILED, reason=why, tried=False)
-        return Result(state=DeliveryState.PENDING, reason=why, retry_at=self._clock.now() + _ASLEEP, tried=False)
+        return Result(state=DeliveryState.PENDING, reason=why, retry_at=now + _ASLEEP, tried=False)
 
     def _later(self, delivery: DeliveryRecord, status_code: int, reason: str) -> Result:
-        """Says when a delivery that was not taken is tried again, or that it is given up."""
-        if self._is_old(delivery):
-            return Result(state=DeliveryState.FAILED, status_code=status_code, reason=reason)
-        retry_at = self._clock.now() + wait(delivery.attempts + 1, self._retry_seconds, random.random())
-        return Result(state=DeliveryState.PENDING, status_code=status_code, reason=reason, retry_at=retry_at)
-
-    def _is_old(self, delivery: DeliveryRecord) -> bool:
-        return self._clock.now() - delivery.begun >= GIVE_UP
+        now = self._clock.now()
+        return later(delivery, now, self._retry_seconds, random.random(), status_code=status_code, reason=reason)
 
 
 def refusal(answer: Answer) -> str:

@@ -6,7 +6,8 @@ A URL is checked before the transaction begins, since its host has to be resolve
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -35,7 +36,8 @@ from fivefold_runtime.sql import Database
 SERVICE = "fivefold.registry.v1.WebhookService"
 _PAGE, _LARGEST_PAGE = 100, 1_000
 _SHORTEST_SECRET = 16  # bytes
-_TESTS = 4  # running at once, so that slow receivers do not take all threads of other calls
+_PLACES = 4  # calls that wait for other machines at once, so that slow ones do not take all threads of other calls
+_PATIENCE_SECONDS = 0.2  # that a call waits for such a place
 
 Context = grpc.ServicerContext
 
@@ -69,7 +71,7 @@ class WebhookServicer:
         self._seal = seal
         self._authorizer = authorizer
         self._wake = wake
-        self._tests = threading.BoundedSemaphore(_TESTS)
+        self._places = threading.BoundedSemaphore(_PLACES)
 
     def CreateWebhook(self, request: pb.CreateWebhookRequest, context: Context) -> pb.Webhook:
         if answered(self.database, request) is None:
@@ -136,14 +138,11 @@ class WebhookServicer:
         event = wire.event_of(request.event, "event") if request.event else min(webhook.events)
         now = self.database.clock.now()
         delivery, body = trial(webhook.id, new_id(), event, webhook.model, caller().subject, now)
-        if not self._tests.acquire(blocking=False):
-            raise ResourceExhausted("several tests of webhooks are running; try again", retry_after=2.0)
         try:
-            answer = self._channel.post(webhook, delivery, body.encode())
+            with self._place():
+                answer = self._channel.post(webhook, delivery, body.encode())
         except (SendFailed, AddressRefused, SealBroken) as error:
             return pb.TestWebhookResponse(reason=str(error))
-        finally:
-            self._tests.release()
         reason = "" if answer.taken else refusal(answer)
         return pb.TestWebhookResponse(status_code=answer.status_code, body=answer.body, reason=reason)
 
@@ -177,7 +176,19 @@ class WebhookServicer:
             self._authorizer.require_admin()
 
     def _check_url(self, url: str) -> None:
-        self._sender.check(target_of(url))
+        target = target_of(url)
+        with nullcontext() if target.literal else self._place():  # A name server may take its time.
+            self._sender.check(target)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Takes one of the few places of calls that wait for other machines. Raises ResourceExhausted."""
+        if not self._places.acquire(timeout=_PATIENCE_SECONDS):
+            raise ResourceExhausted("several webhooks are being tested or made; try again", retry_after=2.0)
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _sealed(self, webhook: str, secret: str) -> str:
         if secret and len(secret.encode()) < _SHORTEST_SECRET:
