@@ -17,8 +17,8 @@ from fivefold_tracking.store.sql import Store
 from fivefold_tracking.sweeping import Sweeper
 from fivefold_tracking.transfer import Receiver
 from fivefold_tracking.uploads import PART
-from tests.runtime.asserting import refused
 from tests.buckets import bucket, objects_url, s3_environment, s3_server  # noqa: F401
+from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking, sha256, upload
 from tests.tracking.contract import new_run
 from tests.tracking.test_artifacts import noise

@@ -26,8 +26,8 @@ from fivefold_tracking.store.sql import Store
 from fivefold_tracking.store.upload_records import PartRecord, UploadKey
 from fivefold_tracking.transfer import Receiver
 from fivefold_tracking.uploads import PART
-from tests.runtime.asserting import refused
 from tests.buckets import bucket, objects_url, s3_environment, s3_server  # noqa: F401
+from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking, sha256
 from tests.tracking.contract import new_run
 from tests.tracking.test_artifacts import noise
