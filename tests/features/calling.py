@@ -130,9 +130,19 @@ class Client:
         return self.call("GetLineage", pb.GetLineageRequest(name=name, max_edges=max_edges))
 
     def publish(
-        self, name: str, as_of: datetime | None = None, reset: bool = False, request_id: str = ""
+        self,
+        name: str,
+        as_of: datetime | None = None,
+        reset: bool = False,
+        request_id: str = "",
+        mode: str = "UNSPECIFIED",
     ) -> pb.PublishTableResponse:
-        request = pb.PublishTableRequest(name=f"tables/{name}", reset=reset, request_id=request_id)
+        request = pb.PublishTableRequest(
+            name=f"tables/{name}",
+            reset=reset,
+            request_id=request_id,
+            mode=pb.PublishMode.Value(f"PUBLISH_MODE_{mode}"),
+        )
         if as_of is not None:
             request.as_of.CopyFrom(stamp(as_of))
         return self.call("PublishTable", request)
@@ -160,6 +170,18 @@ class Client:
         if as_of is not None:
             request.as_of.CopyFrom(stamp(as_of))
         return self.call("GetOnlineFeatures", request)
+
+    def check(
+        self, spec: str, keys: dict[str, list[Any]] | None = None, as_of: datetime | None = None, sample: int = 0
+    ) -> pb.CheckConsistencyResponse:
+        request = pb.CheckConsistencyRequest(
+            spec=f"specs/{spec}",
+            keys=[key_column(name, values) for name, values in (keys or {}).items()],
+            sample=sample,
+        )
+        if as_of is not None:
+            request.as_of.CopyFrom(stamp(as_of))
+        return self.call("CheckConsistency", request)
 
 
 def lookup(

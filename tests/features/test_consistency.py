@@ -6,12 +6,17 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features.packing import pack_keys
+from fivefold_features.schema import Kind
+from fivefold_features.servicer import FeatureServicer
+from fivefold_runtime import errors
 from tests.features.calling import MOMENT, Client, Serve, at, kind, lookup, statuses, unpacked
 
 KINDS = {"n": pa.int64(), "x": pa.float64(), "s": pa.string(), "b": pa.bool_()}
@@ -94,6 +99,8 @@ def test_online_answers_are_those_of_the_offline_join(
         offline = service.rows(service.train(spec, labels, "at")).select(wanted).to_pydict()
         answer = service.online(spec, {"k": keys}, at(moment), with_statuses=True)
         assert unpacked(answer) == offline
+        checked = service.check(spec, {"k": keys}, at(moment))
+        assert (checked.rows, checked.values, checked.different_values) == (5, 5 * len(wanted), 0)
         plain = dict(
             zip(wanted, statuses(service.online(name, {"k": keys}, at(moment), with_statuses=True)), strict=True)
         )
@@ -126,3 +133,110 @@ def _statuses_say_why(
             assert found == {"EXPIRED"}
         else:
             assert found <= {"PRESENT", "NULL"}
+
+
+LATE = 100  # hours: after all events
+STEPS = st.sampled_from(["nothing", "SNAPSHOT", "INCREMENTAL", "lost"])
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes(), st.lists(STEPS, min_size=4, max_size=4), st.none() | st.integers(LATE - 8, LATE))
+def test_what_incremental_publishes_brought_online_is_what_is_offline(
+    service: Client, done: list[tuple[str, list[dict[str, Any]], bool]], steps: list[str], look_back: int | None
+) -> None:
+    name = f"table{next(_numbers)}"
+    columns = {"k": "STRING", "t": "TIMESTAMP", "known": "TIMESTAMP", **NAMES}
+    service.create(name, columns, ["k"], timestamp_key="t", knowledge_key="known")
+    window = None if look_back is None else timedelta(hours=look_back)
+    service.spec(name, lookup(name, list(NAMES), look_back=window, defaults={"n": "3"}))
+    for (mode, rows, _), step in zip(done, steps, strict=False):
+        service.write(name, arrow(rows, 0), mode)
+        if step == "lost":
+            lose(service, name)
+        elif step != "nothing":
+            service.publish(name, mode=step)
+    service.publish(name, mode="INCREMENTAL")
+    assert service.publish(name, mode="INCREMENTAL").keys_written == 0, "nothing is new"
+    keys = ["p", "q", "r", "nobody", None]
+    checked = service.check(name, {"k": keys}, at(LATE))
+    assert (checked.different_values, list(checked.inconsistencies)) == (0, [])
+    frame = pa.table({"k": keys, "at": pa.array([at(LATE)] * len(keys), MOMENT)})
+    offline = service.rows(service.train(name, frame, "at")).select(list(NAMES)).to_pydict()
+    assert unpacked(service.online(name, {"k": keys}, at(LATE), with_statuses=True)) == offline
+
+
+def lose(service: Client, table: str) -> None:
+    """Takes a table's online values away behind the service's back."""
+    servicer = next(one for one in service.running.app.servicers.values() if isinstance(one, FeatureServicer))
+    servicer._online.drop(servicer._store.table(table).uid)
+
+
+@pytest.fixture
+def published(service: Client) -> Client:
+    """A table `x` of three keys that is online, and a spec `s` of it."""
+    service.create("x", {"k": "STRING", "t": "TIMESTAMP", **NAMES, "d": "DATE", "y": "BYTES"}, ["k"], timestamp_key="t")
+    service.write("x", three([1, 2, 3]))
+    service.publish("x")
+    service.spec("s", lookup("x", defaults={"n": "-7"}))
+    return service
+
+
+def three(numbers: list[int | None]) -> pa.Table:
+    return pa.table(
+        {
+            "k": ["p", "q", "r"],
+            "t": pa.array([at(1)] * 3, MOMENT),
+            "n": pa.array(numbers, pa.int64()),
+            "x": [0.5, float("nan"), None],
+            "s": ["ü", None, ""],
+            "b": [True, None, False],
+            "d": pa.array([1, None, -1], pa.int32()).cast(pa.date32()),
+            "y": pa.array([b"\xff", None, b""]),
+        }
+    )
+
+
+def test_a_check_without_keys_takes_a_sample_of_the_first_table(published: Client) -> None:
+    assert published.check("s").rows == 3
+    checked = published.check("s", sample=2)
+    assert (checked.rows, checked.values, checked.different_values) == (2, 12, 0)
+    assert list(checked.table_versions) == ["tables/x/versions/1"]
+
+
+def test_what_is_written_but_not_published_differs_and_is_told_by_key_and_feature(published: Client) -> None:
+    published.write("x", three([1, None, 4]))
+    checked = published.check("s", {"k": ["r", "p", "q", "nobody"]}, at(2))
+    assert checked.different_values == 2 and list(checked.table_versions) == ["tables/x/versions/2"]
+    first, second = checked.inconsistencies
+    assert (first.row, list(first.keys), first.feature) == (0, ["r"], "n")
+    assert (first.online_value, first.offline_value) == ("3", "4")
+    assert first.online_status == first.offline_status == pb.FEATURE_STATUS_PRESENT
+    assert (second.row, list(second.keys), second.online_value, second.offline_value) == (2, ["q"], "2", "-7")
+    assert second.offline_status == pb.FEATURE_STATUS_DEFAULTED
+
+
+def test_values_that_were_changed_in_the_online_store_are_found(published: Client) -> None:
+    servicer = next(one for one in published.running.app.servicers.values() if isinstance(one, FeatureServicer))
+    online, uid = servicer._online, servicer._store.table("x").uid
+    (key,) = pack_keys([Kind.STRING], [["p"]])
+    assert key is not None
+    found = online.read(uid, [key])
+    assert found is not None and found[0] is not None
+    online.write(uid, 0, [(key, found[0].replace("ü".encode(), b"xx"))], replace=False)
+    (told,) = published.check("s").inconsistencies
+    assert (list(told.keys), told.feature, told.online_value, told.offline_value) == (["p"], "s", "xx", "ü")
+
+
+def test_a_check_is_refused_like_a_look_up(published: Client) -> None:
+    published.create("y", {"id": "INT64", "v": "DOUBLE"}, ["id"])
+    published.spec("two", lookup("x", ["n"]), lookup("y", ["v"]))
+    for spec, keys, reason in (
+        ("two", None, "LOOKUP_KEY_MISSING"),
+        ("two", {"k": ["p"]}, "LOOKUP_KEY_MISSING"),
+        ("two", {"k": ["p"], "id": [1]}, "NOT_PUBLISHED"),
+        ("s", {"k": [1]}, "FIELD_INVALID"),
+        ("none", None, "RESOURCE_NOT_FOUND"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            published.check(spec, keys)
+        assert errors.parse(caught.value)[0] == reason

@@ -313,6 +313,7 @@ class Answerer:
         times = np.zeros((len(self._columns), rows), np.dtype("<i8"))
         first = 0
         for lookup, part in zip(self.plan.lookups, parts, strict=True):
+            assert part.events is not None  # They were asked for.
             times[first : first + len(lookup.features)] = part.events
             first += len(lookup.features)
         return times.tobytes()

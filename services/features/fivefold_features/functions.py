@@ -70,15 +70,21 @@ class Installed:
         """Returns the function that a spec names. Raises FunctionUnknown."""
         name = f"{use.module}.{use.name}"
         found = self._known.get((use.module, use.name))
-        facts = {"module": use.module, "function": use.name, "source_hash": use.source_hash}
         if found is None:
-            raise FunctionUnknown(f"the function {name} is not installed on this server", **facts)
+            raise FunctionUnknown(
+                f"the function {name} is not installed on this server",
+                module=use.module,
+                function=use.name,
+                source_hash=use.source_hash,
+            )
         if use.source_hash not in ("", found.source_hash):
             raise FunctionUnknown(
                 f"the function {name} is installed with the source hash {found.source_hash[:12]}…, but the spec needs"
                 f" {use.source_hash[:12]}…; install that source, or make a spec for the new one",
+                module=use.module,
+                function=use.name,
+                source_hash=use.source_hash,
                 installed=found.source_hash,
-                **facts,
             )
         return found
 

@@ -11,6 +11,7 @@ from fivefold_features.store import Compaction, Edge, Vacuumed
 from fivefold_features.wire import TYPE
 
 if TYPE_CHECKING:
+    from fivefold_features.consistency import Checked
     from fivefold_features.profiling import Profile
     from fivefold_features.verifying import Verification
 
@@ -86,4 +87,27 @@ def to_lineage(upstream: Iterable[Edge], downstream: Iterable[Edge], *, truncate
 def _to_edge(edge: Edge) -> pb.LineageEdge:
     message = pb.LineageEdge(source=edge.source, target=edge.target, creator=edge.creator)
     message.create_time.FromMicroseconds(edge.created)
+    return message
+
+
+def to_consistency(found: Checked, moment: int) -> pb.CheckConsistencyResponse:
+    message = pb.CheckConsistencyResponse(
+        rows=found.rows,
+        values=found.values,
+        different_values=found.differing,
+        inconsistencies=[
+            pb.Inconsistency(
+                row=one.row,
+                keys=one.keys,
+                feature=one.feature,
+                online_value=one.online[0],
+                online_status=one.online[1],  # type: ignore[arg-type]
+                offline_value=one.offline[0],
+                offline_status=one.offline[1],  # type: ignore[arg-type]
+            )
+            for one in found.told
+        ],
+        table_versions=found.versions,
+    )
+    message.as_of.FromMicroseconds(moment)
     return message

@@ -12,11 +12,20 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from types import ModuleType
+from typing import Protocol, runtime_checkable
 
-from fivefold.sdk.functions import OnDemand as Mark
 from fivefold_features.functions import Installed, OnDemand
 from fivefold_features.schema import Column, Kind
 from fivefold_runtime.settings import StartError, listed
+
+
+@runtime_checkable
+class Mark(Protocol):
+    """What `fivefold.on_demand` leaves on a function: the SDK is the operator's to import, not this service's."""
+
+    takes: Mapping[str, str]
+    gives: Mapping[str, str]
+    nulls: bool
 
 
 def install(modules: str) -> Installed:

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import grpc
 
 from fivefold.features.v1 import features_pb2 as pb
-from fivefold_features import names, wire
+from fivefold_features import insight_wire, names, wire
 from fivefold_features.online import Published
 from fivefold_features.onlinefeatures import OnlineFeatures
+from fivefold_features.store import MetadataStore
 from fivefold_runtime import clock
-from fivefold_runtime.errors import Unimplemented
 from fivefold_runtime.mutation import once
 from fivefold_runtime.sql import Database
 
 if TYPE_CHECKING:
+    from fivefold_features.offline import History
     from fivefold_features.publishing import Publisher
+
+_SAMPLE = 1000  # keys that are checked when the caller names none
 
 Context = grpc.ServicerContext
 
@@ -34,6 +37,8 @@ class OnlineCalls:
     database: Database
     _features: OnlineFeatures
     _publisher: Callable[[], Publisher]
+    _store: MetadataStore
+    _history: Callable[[], History]
 
     def PublishTable(self, request: pb.PublishTableRequest, context: Context) -> pb.PublishTableResponse:
         table = names.table_id(request.name)
@@ -57,4 +62,10 @@ class OnlineCalls:
         return wire.to_answer(prepared, rows, answer)
 
     def CheckConsistency(self, request: pb.CheckConsistencyRequest, context: Context) -> pb.CheckConsistencyResponse:
-        raise Unimplemented("CheckConsistency is not served yet")
+        from fivefold_features.consistency import Checker
+
+        checker = Checker(self._store, self._history(), self._features)
+        spec = _spec_id(request.spec)
+        moment = wire.micros(request.as_of) if request.HasField("as_of") else clock.micros(self.database.clock.now())
+        keys = wire.key_columns(request.keys) or checker.sample(spec, request.sample or _SAMPLE)
+        return insight_wire.to_consistency(checker.check(spec, keys, moment), moment)

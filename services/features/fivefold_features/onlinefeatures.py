@@ -105,7 +105,7 @@ class OnlineFeatures:
         rows = _checked(spec, prepared, keys)
         found = self._read(prepared, keys)
         for _ in range(3):
-            inputs = _inputs(prepared, keys)
+            inputs = inputs_of(prepared, keys)
             answer = prepared.answerer.answer(
                 found, rows, moment, inputs=inputs, statuses=statuses, event_times=event_times
             )
@@ -167,7 +167,7 @@ class OnlineFeatures:
         return prepared
 
 
-def _inputs(prepared: Prepared, keys: Mapping[str, KeyColumn]) -> dict[str, Cells]:
+def inputs_of(prepared: Prepared, keys: Mapping[str, KeyColumn]) -> dict[str, Cells]:
     """Returns the columns of a request that functions take. Raises FIELD_INVALID for a number out of range."""
     if prepared.program is None:
         return {}

@@ -25,7 +25,7 @@ _HEAD = RANK_BYTES + 2
 _SIGN = 1 << 63
 _RANK = struct.Struct(">QQQ")
 _HEADS = np.dtype([("event", ">u8"), ("version", ">u8"), ("knowledge", ">u8"), ("columns", "<u2")])
-_SECTIONS = {8: np.dtype("<u8"), 4: np.dtype("<u4"), 1: np.dtype("u1")}
+_SECTIONS: dict[int, np.dtype[Any]] = {8: np.dtype("<u8"), 4: np.dtype("<u4"), 1: np.dtype("u1")}
 DTYPES: dict[Kind, np.dtype[Any]] = {
     Kind.BOOL: np.dtype("u1"),
     Kind.INT32: np.dtype("<i4"),
@@ -204,7 +204,7 @@ def pack_keys(kinds: Sequence[Kind], columns: Sequence[Iterable[object]]) -> lis
         packed = iter(_PACKS[kinds[0]]([value for value in values if value is not None]))
         return [None if value is None else next(packed) for value in values]
     parts = [pack_keys([kind], [column]) for kind, column in zip(kinds, columns, strict=True)]
-    return [None if None in key else b"".join(key) for key in zip(*parts, strict=True)]  # type: ignore[arg-type]
+    return [None if None in key else b"".join(key) for key in zip(*parts, strict=True)]
 
 
 def _texts(values: Iterable[Any]) -> list[bytes]:
