@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +21,10 @@ from fivefold_features.servicer import SERVICE
 from fivefold_features.store.sql import MIGRATIONS, SqlStore
 from fivefold_features.sweeping import Sweeper
 from fivefold_runtime import errors
-from fivefold_runtime.app import App
 from fivefold_runtime.faults import StoreUnavailable
 from fivefold_runtime.objects import Objects
 from fivefold_runtime.sql import Database, sqlite_in
-from fivefold_runtime.testing import Running, SettableClock
+from fivefold_runtime.testing import SettableClock
 from tests.features.calling import MOMENT, Client, Serve, at, lookup, unpacked
 
 COLUMNS = {"k": "INT64", "t": "TIMESTAMP", "v": "INT64"}
@@ -305,65 +298,3 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         assert unpacked(again.online("s", {"k": [1]})) == {"v": [4]}
         assert again.rows(made)["v"].to_pylist() == [4]
     assert not list((tmp_path / "data" / "spool").iterdir())
-
-
-class Process:
-    """The service as a process of its own, to be killed."""
-
-    def __init__(self, data: Path) -> None:
-        command = [sys.executable, "-m", "fivefold_features", "--data", str(data), "--listen", "127.0.0.1:0"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FIVEFOLD_")}
-        self._popen = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        try:
-            assert self._popen.stderr is not None
-            port = next(json.loads(line)["port"] for line in self._popen.stderr if '"port"' in line)
-        except BaseException:  # Nobody has the object yet, so nobody else would end the process.
-            self._popen.kill()
-            self._popen.wait()
-            raise
-        self._reader = threading.Thread(target=self._popen.stderr.read, daemon=True)
-        self._reader.start()
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self.client = Client(Running(f"127.0.0.1:{port}", self._channel, App(servicers={}), None))  # type: ignore[arg-type]
-
-    def kill(self) -> None:
-        self._popen.send_signal(signal.SIGKILL)
-        self._popen.wait()
-        self._reader.join()
-        self._channel.close()
-
-
-def test_killed_under_load_no_acknowledged_write_is_lost_and_none_is_half(tmp_path: Path) -> None:
-    acknowledged: list[int] = []
-    chance = random.Random(5)
-    number = 0
-    for life in range(3):
-        process = Process(tmp_path / "data")
-        try:
-            client = process.client
-            if not life:
-                make(client, publish_on_write=True)
-            stop_after = len(acknowledged) + chance.randrange(3, 9)
-            killer = threading.Thread(target=process.kill)
-            while True:
-                number += 1
-                if len(acknowledged) >= stop_after and not killer.ident:
-                    killer.start()
-                try:
-                    client.write("x", frame([number, -number], value=number))
-                except grpc.RpcError:
-                    break
-                acknowledged.append(number)
-            killer.join()
-        finally:
-            process.kill()
-    process = Process(tmp_path / "data")
-    try:
-        rows = process.client.read("x").to_pylist()
-        keys = {row["k"] for row in rows}
-        assert {-key for key in keys} == keys, "a write is whole"
-        assert keys >= set(acknowledged)
-        answer = unpacked(process.client.online("s", {"k": acknowledged}))
-        assert answer["v"] == acknowledged
-    finally:
-        process.kill()
