@@ -140,9 +140,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, store_url: str) -> Iterator[World]:
     keys = tmp_path / "keys"
-    config = Config(data=str(tmp_path / "data"), auth="jwt", jwt_keys=str(make_key(keys)), admins="root")
+    config = Config(
+        data=str(tmp_path / "data"), store_url=store_url, auth="jwt", jwt_keys=str(make_key(keys)), admins="root"
+    )
     with serve(build, config) as running:
 
         def client(subject: str) -> Client:

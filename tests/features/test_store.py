@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import MetaData
 
 from fivefold_features import searches
-from fivefold_features.errors import TableInUse
+from fivefold_features.errors import TableInUse, VersionVacuumed
 from fivefold_features.lookups import Lookup
 from fivefold_features.offline import Part
 from fivefold_features.schema import Column, Kind, Schema
-from fivefold_features.store import Mode, TableRecord, TrainingSetRecord, Written
+from fivefold_features.store import Compacted, Mode, TableRecord, TrainingSetRecord, Written
 from fivefold_features.store.sql import MIGRATIONS, SqlStore
 from fivefold_features.store.tables import metadata
+from fivefold_runtime.clock import micros
 from fivefold_runtime.errors import Aborted, AlreadyExists, NotFound
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import SettableClock
@@ -119,6 +120,77 @@ def test_a_snapshot_after_a_version_has_the_later_writes_alone_and_none_before_i
     assert parts == {0: ["c", "d"], 1: ["c", "d"], 2: ["c", "d"], 3: ["d"], 4: []}
     (snapshot,) = store.snapshot(["x"], after=4)
     assert (snapshot.version, snapshot.base) == (4, 3)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_times_of_versions_follow_their_order_though_the_clock_moves(
+    store: SqlStore, database: Database, hours: int
+) -> None:
+    clock = database.clock
+    assert isinstance(clock, SettableClock)
+    table = add(store)
+    start = micros(clock.now())
+    store.add_version(table, written("a"))
+    clock.advance(timedelta(hours=hours))
+    store.add_version(table, written("b"))
+    clock.advance(timedelta(hours=-hours, seconds=1))
+    store.add_version(table, written("c"))
+    times = [one.created for one in store.versions("x", None, 9)]
+    assert times == sorted(times, reverse=True)
+    found = store.snapshot(["x"], moment=start)[0].version
+    assert found == (1 if hours > 0 else 2)
+    latest = micros(times[0])
+    assert store.snapshot(["x"], moment=latest)[0].version == 3
+    with pytest.raises(NotFound):
+        store.snapshot(["x"], moment=start - 1)
+
+
+def test_a_training_set_of_a_version_that_was_given_up_meanwhile_is_refused(store: SqlStore) -> None:
+    """Its rows were read before, but it could never be built again."""
+    table = add(store)
+    store.add_version(table, written("a"))
+    store.add_version(table, written("b", Mode.OVERWRITE))
+    store.add_spec("s", "", [Lookup("x")])
+    assert store.vacuum("x", 1 << 60, dry_run=False).given_up == (1,)
+    with pytest.raises(VersionVacuumed):
+        store.add_training_set(
+            TrainingSetRecord(
+                id="0" * 32,
+                spec="s",
+                timestamp_column="t",
+                labels=(),
+                exclude=(),
+                versions={"x": 1},
+                rows=1,
+                columns=SCHEMA.columns,
+                label_digest="1" * 64,
+                digest="2" * 64,
+                key="training_sets/z.parquet",
+                creator="",
+                created=datetime(1999, 1, 1, tzinfo=UTC),
+            )
+        )
+    with pytest.raises(VersionVacuumed):
+        store.snapshot(["x"], 1)
+
+
+def test_files_that_were_given_up_are_named_until_they_are_deleted(store: SqlStore) -> None:
+    table = add(store)
+    for key in ("a", "b"):
+        store.add_version(table, written(key))
+    (snapshot,) = store.snapshot(["x"])
+    assert store.add_compaction(snapshot, Compacted("c", 2, 9)) and not store.add_compaction(
+        snapshot, Compacted("d", 2, 9)
+    )
+    assert store.snapshot(["x"])[0].parts == (Part("c", 2, compacted=True),)
+    assert store.snapshot(["x"], after=1)[0].parts == (Part("b", 2),)
+    done = store.vacuum("x", 1 << 60, dry_run=False)
+    assert (done.given_up, done.files, done.size_bytes) == ((1,), 2, 2)
+    assert store.snapshot(["x"], after=1)[0].parts == (Part("c", 2, compacted=True),)
+    assert store.retired(1 << 60, 9) == ["a", "b"] and store.retired(0, 9) == []
+    assert store.unnamed({"a", "b", "c", "d"}) == {"d"}
+    store.forget_retired(["a", "b"])
+    assert store.retired(1 << 60, 9) == []
 
 
 def test_the_second_of_two_who_read_one_etag_loses(store: SqlStore) -> None:

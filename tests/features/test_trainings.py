@@ -272,8 +272,8 @@ def test_a_label_frame_of_several_batches_comes_out_in_its_order(
     assert found["v"].to_pylist() == [n % 7 if n % 7 < 5 else None for n in range(500)]
 
 
-def test_training_sets_are_listed_newest_first_and_found_by_what_they_are_made_of(start: Serve) -> None:
-    client = start()
+def test_training_sets_are_listed_newest_first_and_found_by_what_they_are_made_of(start: Serve, store_url: str) -> None:
+    client = start(store_url=store_url)
     first = small(client)
     client.create("z", {"k": "INT64", "w": "INT64"}, ["k"])
     client.spec("other", lookup("z"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,8 @@ def test_columns_that_are_added_later_are_null_in_compacted_rows(start: Serve) -
     assert client.read("x")["late"].to_pylist() == [None] * 6 + [5]
 
 
-def test_a_vacuum_keeps_what_training_sets_were_built_from(start: Serve, tmp_path: Path) -> None:
-    client = start(vacuum_grace_seconds=0.0)
+def test_a_vacuum_keeps_what_training_sets_were_built_from(start: Serve, store_url: str, tmp_path: Path) -> None:
+    client = start(store_url=store_url, vacuum_grace_seconds=0.0)
     filled(client)
     client.write("x", frame((1, 9, 9, 1)), mode="OVERWRITE")
     made = client.train("s", ASKED, "at")
@@ -153,8 +153,10 @@ def test_a_vacuum_keeps_what_training_sets_were_built_from(start: Serve, tmp_pat
     assert len(history(tmp_path)) == 1 and client.read("x")["v"].to_pylist() == [2]
 
 
-def test_merged_versions_are_given_up_once_the_newest_is_compacted(start: Serve, tmp_path: Path) -> None:
-    client = start(vacuum_grace_seconds=0.0)
+def test_merged_versions_are_given_up_once_the_newest_is_compacted(
+    start: Serve, store_url: str, tmp_path: Path
+) -> None:
+    client = start(store_url=store_url, vacuum_grace_seconds=0.0)
     filled(client)
     client.publish("x")
     before = client.read("x")
@@ -188,8 +190,8 @@ def test_files_that_were_given_up_stay_for_readers_that_have_begun(start: Serve,
     assert upkeep(client).delete() == 0 and len(history(tmp_path)) == 6
 
 
-def test_a_table_of_many_writes_is_compacted_by_itself(start: Serve) -> None:
-    client = start(compact_after=3)
+def test_a_table_of_many_writes_is_compacted_by_itself(start: Serve, store_url: str) -> None:
+    client = start(store_url=store_url, compact_after=3)
     client.create("x", COLUMNS, ["k"], timestamp_key="t", knowledge_key="known")
     for number in range(3):
         client.write("x", frame((number, 1, 1, number)))
@@ -310,11 +312,3 @@ def test_a_superseded_compaction_is_needed_by_no_version_that_can_still_be_read(
         if not one.vacuumed:
             files, _ = read_from(one, remaining)
             assert not any(after[number - 1].retired for number in files)
-
-
-def test_a_version_is_as_old_as_its_order_says_though_the_clock_went_back(start: Serve) -> None:
-    client = start()
-    filled(client)
-    versions = client.call("ListTableVersions", pb.ListTableVersionsRequest(parent="tables/x")).table_versions
-    times: list[datetime] = [one.create_time.ToDatetime() for one in versions]
-    assert times == sorted(times, reverse=True)
