@@ -23,6 +23,8 @@ READS = (
     "Watch",
     "Download",
     "Predict",
+    "Profile",
+    "Check",
     "Verify",
     "Sample",
     "Compare",
