@@ -113,6 +113,15 @@ class LoggedModelContract(ModelContract):
             add(more="1", rate="0.2")
         assert stores.logged_models.get(model).params == {"depth": "6", "rate": "0.1"}
 
+    def test_a_model_never_has_more_than_1000_params(self, stores, model):
+        def add(*keys):
+            stores.logged_models.update(model, LoggedModelChange(params=dict.fromkeys(keys, "")), "", NOW)
+
+        add(*(f"p{index}" for index in range(1000)))
+        with refused("TOO_MANY_ITEMS"):
+            add("one more")
+        add("p1")
+
     def test_tags_are_replaced_as_a_whole_or_one_by_one(self, stores, model):
         def change(**fields):
             return stores.logged_models.update(model, LoggedModelChange(**fields), "", NOW).tags

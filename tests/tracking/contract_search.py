@@ -286,6 +286,16 @@ class FilterContract(Contract):
             stores.runs.update(made.id, RunChange(some={"two": "more"}), "", NOW)
         stores.runs.update(made.id, RunChange(some={"two": "more", "one": None}), "", NOW)
 
+    def test_what_a_run_logs_never_makes_more_than_1000_params_or_tags(self, stores, experiment):
+        texts = {f"t{index}": "" for index in range(999)}
+        made = stores.runs.create(new_run(experiment, tags=texts, params=texts), NOW)
+        stores.runs.log(made.id, Batch(params={"one": "more"}, tags={"one": "more"}))
+
+        for more in (Batch(params={"two": "more"}), Batch(tags={"two": "more"})):
+            with refused("TOO_MANY_ITEMS"):
+                stores.runs.log(made.id, more)
+        stores.runs.log(made.id, Batch(params={"one": "more"}, tags={"one": "other"}))
+
     def test_runs_are_deleted_by_their_start_and_restored_by_their_deletion(self, stores, experiment):
         ids = [stores.runs.create(new_run(experiment, started=NOW + index), NOW).id for index in range(6)]
 

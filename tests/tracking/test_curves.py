@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from fivefold_runtime import calls
+from fivefold_runtime.errors import DeadlineExceeded
+from fivefold_runtime.identity import LOCAL
 from fivefold_tracking.lifecycle import RunStatus
 from fivefold_tracking.metrics import Series
 from fivefold_tracking.store import points
@@ -110,6 +114,19 @@ def test_a_long_history_is_paged_thinned_out_and_followed(request: pytest.Fixtur
     assert (thin.series.steps[0], thin.series.steps[-1]) == (0, LONG - 1)
     assert max(thin.series.values) == max(math.sin(step / 1000) for step in range(LONG))
     assert [list(one.steps) for one in fresh.series] == [[LONG - 3, LONG - 2, LONG - 1]]
+
+
+def test_curves_that_nobody_waits_for_are_given_up(sqlite_store: Store) -> None:
+    a_run.count += 1  # type: ignore[attr-defined]
+    run, count = a_run(sqlite_store), 1000
+    columns = ([0.5] * count, list(range(count)), [NOW] * count)
+    sqlite_store.metrics.append(run, "s", [Part(1, (Series("m", *columns),))])
+    token = calls.current.set(calls.Call("SampleMetrics", LOCAL, deadline=0.0, draining=threading.Event()))
+    try:
+        with pytest.raises(DeadlineExceeded):
+            sqlite_store.metrics.sample([run], ["m"], 100)
+    finally:
+        calls.current.reset(token)
 
 
 def test_the_reads_of_a_long_history_use_its_indexes(sqlite_store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from fivefold_runtime.testing import Running, serve
 from fivefold_tracking.__main__ import Config, build
 from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking
-from tests.tracking.test_streams import header
+from tests.tracking.test_streams import header, one
 
 READ, EDIT, MANAGE = (
     permissions_pb2.LEVEL_CAN_READ,
@@ -343,6 +344,44 @@ def test_a_manager_who_is_taken_off_sees_nothing_more(everyone: Everyone) -> Non
     with refused("RESOURCE_NOT_FOUND"):
         everyone.manager.get(everyone.run)
     assert everyone.writer.get(everyone.run).name == everyone.run
+
+
+def take_off_everyone_but_the_manager(everyone: Everyone) -> None:
+    everyone.manager.permissions.SetPermissions(
+        permissions_pb2.SetPermissionsRequest(
+            permissions=permissions_pb2.Permissions(
+                resource=everyone.experiment, grants=[permissions_pb2.Grant(principal="mia", level=MANAGE)]
+            )
+        )
+    )
+
+
+def test_a_watcher_who_is_taken_off_sees_nothing_more(everyone: Everyone) -> None:
+    watch = everyone.reader.stub.WatchMetrics(pb.WatchMetricsRequest(run=everyone.run))
+    assert not next(watch).series
+    take_off_everyone_but_the_manager(everyone)
+    everyone.manager.log(everyone.run, [pb.Metric(key="m", value=1.0)])
+
+    with refused("RESOURCE_NOT_FOUND"):
+        next(watch)
+
+
+def test_an_open_stream_of_a_writer_who_is_taken_off_writes_nothing_more(everyone: Everyone) -> None:
+    off = threading.Event()
+
+    def messages() -> Iterator[pb.LogMetricsRequest]:
+        yield header(everyone.run)
+        off.wait(60)
+        yield one(1)
+
+    answers = everyone.writer.stub.LogMetrics(messages())
+    assert next(answers).acknowledged == 0
+    take_off_everyone_but_the_manager(everyone)
+    off.set()
+
+    with refused("RESOURCE_NOT_FOUND"):
+        next(answers)
+    assert not everyone.manager.get(everyone.run).metrics
 
 
 def test_permissions_of_what_is_not_there_cannot_be_set(everyone: Everyone) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold_runtime import errors
 from fivefold_runtime.testing import Running
+from fivefold_tracking import columns
 from fivefold_tracking.metrics import Series
 from fivefold_tracking.store.records import Part
 from fivefold_tracking.streams import Inbox, Room
@@ -281,13 +283,14 @@ def test_everything_that_is_put_into_an_inbox_comes_out_once_in_order(sizes: lis
 
 
 def test_a_stream_whose_writes_are_slow_stops_reading_and_others_still_get_room() -> None:
-    room, read = Room(1000), itertools.count()
+    each = part(1, 100)
+    room, read = Room(10 * each.weight), itertools.count()
     slow, quick = Inbox(room), Inbox(room)
 
     def endless() -> Iterator[Part]:
         while True:
             next(read)
-            yield part(1, 100)
+            yield each
 
     filling = [threading.Thread(target=inbox.fill, args=[endless()], daemon=True) for inbox in (slow, quick)]
     filling[0].start()
@@ -304,7 +307,22 @@ def test_a_stream_whose_writes_are_slow_stops_reading_and_others_still_get_room(
     for thread in filling:
         thread.join(WAIT)
         assert not thread.is_alive()
-    assert room._left == 1000
+    assert room._left == 10 * each.weight
+
+
+def test_a_message_of_many_short_series_takes_the_room_of_the_memory_that_it_takes() -> None:
+    def weighed(count: int, points: int) -> tuple[int, float]:
+        sent = message(1, *(pb.MetricSeries(key=f"layer/{n:05}", values=[0.5] * points) for n in range(count)))
+        data = sent.SerializeToString()
+        tracemalloc.start()
+        made = columns.to_part(pb.LogMetricsRequest.FromString(data), 10**15)
+        bytes_ = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return made.weight, bytes_
+
+    for count, points in ((1000, 0), (1000, 1), (1000, 10), (1, 10_000)):
+        weight, size = weighed(count, points)
+        assert size < 150 * weight, f"{count} series of {points} points"
 
 
 def test_what_ends_a_stream_is_raised_after_what_came_before_it() -> None:

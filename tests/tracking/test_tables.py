@@ -179,7 +179,7 @@ def test_a_search_that_leaves_the_count_out_finds_the_same(filled: Tracking) -> 
 def test_a_table_with_more_columns_than_anyone_reads_is_refused(
     tracking: Tracking, monkeypatch: pytest.MonkeyPatch, two: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr(exporting, "_MOST_KEYS", 7)
+    monkeypatch.setattr(exporting, "MOST_KEYS", 7)
     with refused("FIELD_INVALID"):
         exported(tracking, "experiments/1")
     assert exported(tracking, "experiments/1", filter="metrics.auc > 0").num_rows == 1

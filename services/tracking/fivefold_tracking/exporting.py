@@ -11,7 +11,7 @@ from fivefold_tracking.store.records import RunKeys, RunRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_KEYS = 10_000
+MOST_KEYS = 10_000
 _CHUNK = 1024 * 1024  # bytes of one message
 _CELLS = 250_000  # of one record batch
 _MOST_ROWS = 1000  # of one record batch, which is a page of the search
@@ -19,9 +19,9 @@ _MOST_ROWS = 1000  # of one record batch, which is a page of the search
 
 def check_keys(keys: RunKeys) -> None:
     """Raises InvalidArgument when a table would have more columns than anyone can read."""
-    if len(keys) > _MOST_KEYS:
+    if len(keys) > MOST_KEYS:
         raise InvalidArgument.at(
-            "filter", f"chooses runs that have {len(keys)} different keys; at most {_MOST_KEYS}", count=len(keys)
+            "filter", f"chooses runs that have more than {MOST_KEYS} different keys together", limit=MOST_KEYS
         )
 
 

@@ -34,7 +34,7 @@ class SearchCalls:
 
     def ExportRuns(self, request, context):
         query = wire.to_export(request, self._readable_experiments(request.experiments))
-        keys = self._runs.keys(query)
+        keys = self._runs.keys(query, exporting.MOST_KEYS + 1)
         exporting.check_keys(keys)
         runs = self._pages(query, exporting.rows_at_once(keys), request.max_runs)
         for data in exporting.table(keys, runs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fivefold.tracking.v1 import tracking_pb2 as pb
 from fivefold_runtime import paging
 from fivefold_runtime.calls import caller
@@ -127,7 +129,8 @@ class TrackingServicer(ArtifactCalls, LoggedModelCalls, PurgeCalls, SearchCalls)
         header = columns.header_of(request_iterator)
         parts = (columns.to_part(request, self._now()) for request in request_iterator)
         run = names.run_id(header.run, "header.run")
-        for acknowledged in streams.receive(self._metrics, self._room, parts, run, header.stream):
+        check = partial(self._authorizer.require, header.run, Level.CAN_EDIT)
+        for acknowledged in streams.receive(self._metrics, self._room, parts, run, header.stream, check):
             yield pb.LogMetricsResponse(acknowledged=acknowledged)
 
     def ListMetricPoints(self, request, context):
@@ -150,8 +153,10 @@ class TrackingServicer(ArtifactCalls, LoggedModelCalls, PurgeCalls, SearchCalls)
 
     def WatchMetrics(self, request, context):
         run = names.run_id(request.run, "run")
-        watched = watching.follow(self._metrics, self._bell, run, request.keys, request.seen, request.only_new)
-        for fresh in watched:
+        check = partial(self._authorizer.require, request.run, Level.CAN_READ)
+        for fresh in watching.follow(
+            self._metrics, self._bell, run, request.keys, request.seen, request.only_new, check
+        ):
             yield columns.of_fresh(fresh)
 
     def _now(self) -> int:

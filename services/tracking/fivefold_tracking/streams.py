@@ -15,7 +15,7 @@ from fivefold_tracking.store.records import Part
 
 _PARTS = 64  # messages of one stream that wait to be written
 _WRITE = 20_000  # points of one write, or its only message's, so that other calls' writes get in between
-_WAITING = 1_000_000  # points of all streams that wait to be written, besides one message of each
+_WAITING = 1_000_000  # points' worth of memory that waits to be written, of all streams, besides one message of each
 _WAIT = 1.0  # seconds between two looks whether the stream should end
 
 
@@ -23,7 +23,7 @@ class Room:
     """What the streams of a server may hold in memory together."""
 
     def __init__(self, most: int = _WAITING) -> None:
-        """most  points"""
+        """most  points' worth of memory"""
         self._left = most
         self._changed = threading.Condition()
 
@@ -48,7 +48,7 @@ class Inbox:
         self._room = room
         self._changed = threading.Condition()
         self._waiting: deque[Part] = deque()
-        self._taken = 0  # points that are being written
+        self._taken = 0  # points' worth of memory that is being written
         self._over = self._closed = False
         self._error: BaseException | None = None
 
@@ -73,9 +73,11 @@ class Inbox:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._over, _WAIT)
             taken: list[Part] = []
-            while self._waiting and (not taken or self._taken + self._waiting[0].size <= _WRITE):
+            points = 0
+            while self._waiting and (not taken or points + self._waiting[0].size <= _WRITE):
                 taken.append(self._waiting.popleft())
-                self._taken += taken[-1].size
+                points += taken[-1].size
+                self._taken += taken[-1].weight
             self._changed.notify_all()
             if taken or not self._over:
                 return taken
@@ -88,19 +90,19 @@ class Inbox:
         self._release()
         with self._changed:
             self._closed = True
-            self._room.give(sum(part.size for part in self._waiting))
+            self._room.give(sum(part.weight for part in self._waiting))
             self._waiting.clear()
             self._changed.notify_all()
 
     def _put(self, part: Part) -> bool:
         # A stream that holds nothing always gets room for a message: those that never end cannot stop the others.
-        while not self._room.take(part.size, _WAIT, must=lambda: not self._waiting and not self._taken):
+        while not self._room.take(part.weight, _WAIT, must=lambda: not self._waiting and not self._taken):
             if self._closed:
                 return False
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._waiting) < _PARTS)
             if self._closed:
-                self._room.give(part.size)
+                self._room.give(part.weight)
                 return False
             self._waiting.append(part)
             self._changed.notify_all()
@@ -111,10 +113,14 @@ class Inbox:
         self._room.give(done)
 
 
-def receive(store: MetricStore, room: Room, parts: Iterator[Part], run: str, stream: str) -> Iterator[int]:
+def receive(
+    store: MetricStore, room: Room, parts: Iterator[Part], run: str, stream: str, check: Callable[[], None]
+) -> Iterator[int]:
     """Writes a stream to its end; yields up to which sequence number it is on disk, at once and after each write.
 
-    Raises what the store or the parts raise, ShuttingDown, DeadlineExceeded.
+    check  raises where the caller may not write any more; asked before each write
+
+    Raises what the store, the parts or the check raise, ShuttingDown, DeadlineExceeded.
     """
     yield store.acknowledged(run, stream)
     inbox = Inbox(room)
@@ -123,6 +129,7 @@ def receive(store: MetricStore, room: Room, parts: Iterator[Part], run: str, str
         while (taken := inbox.take()) is not None:
             calls.check()
             if taken:
+                check()
                 yield store.append(run, stream, taken)
     finally:
         inbox.close()

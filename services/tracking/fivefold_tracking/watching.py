@@ -6,7 +6,7 @@ Writes of this process wake their watchers; writes of other replicas are found b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fivefold_runtime import calls
 from fivefold_tracking.bell import Bell
@@ -20,15 +20,22 @@ _LOOKS = 100.0  # that all watchers together take in a second of steady writes
 
 
 def follow(
-    store: MetricStore, bell: Bell, run: str, keys: Sequence[str], seen: Mapping[str, int], only_new: bool
+    store: MetricStore,
+    bell: Bell,
+    run: str,
+    keys: Sequence[str],
+    seen: Mapping[str, int],
+    only_new: bool,
+    check: Callable[[], None],
 ) -> Iterator[Fresh]:
     """Yields what a watcher has not seen, at once and then whenever there is something to say.
 
     keys  only these metrics; empty: all
     seen  how many points of each metric it has received; with `only_new` it counts as having received all there are,
           which the first answer's `seen` then tells
+    check raises where the caller may not read any more; asked before each message
 
-    Ends only by NotFound when the run is gone, ShuttingDown, or DeadlineExceeded, also for a watcher that went away.
+    Ends only by what it raises, NotFound when the run is gone, ShuttingDown, or DeadlineExceeded, also for a watcher that went away.
     """
     with bell.listening(run) as rung:
         known = dict(seen)
@@ -43,6 +50,7 @@ def follow(
             known.update(fresh.seen)
             now = time.monotonic()
             if fresh.series or fresh.status is not status or now - said >= _SIGN_OF_LIFE:
+                check()
                 yield fresh
                 said, status = now, fresh.status
             if sum(map(len, fresh.series)) < _MOST and rung.wait(_LOOK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.masks import merged
@@ -226,7 +226,7 @@ def _kept(tx: Connection, models: Iterable[str], experiment: int | None = None) 
 
 
 def _add_params(tx: Connection, model: str, given: Mapping[str, str]) -> None:
-    """Raises ParamChanged."""
+    """Raises ParamChanged, TooManyItems."""
     if not given:
         return
     query = select(logged_model_params.c.key, logged_model_params.c.value)
@@ -241,6 +241,8 @@ def _add_params(tx: Connection, model: str, given: Mapping[str, str]) -> None:
     ]
     if new:
         tx.execute(insert(logged_model_params), new)
+        count = select(func.count()).where(logged_model_params.c.model == model)
+        upsert.check_count(tx.execute(count).scalar_one(), "logged_model.params")
 
 
 def _change_tags(tx: Connection, model: str, change: LoggedModelChange) -> None:

@@ -137,14 +137,14 @@ class RunStore(Protocol):
         """
         ...
 
-    def keys(self, query: RunQuery) -> RunKeys:
-        """Returns which metrics, params and tags the runs of a query have."""
+    def keys(self, query: RunQuery, limit: int) -> RunKeys:
+        """Returns which metrics, params and tags the runs of a query have, at most so many of each."""
         ...
 
     def log(self, run: str, batch: Batch, *, allow_ended: bool = False) -> None:
         """Adds points to histories, params that must not have another value, and tags, all or none.
 
-        Raises RunDeleted, ParamChanged; for points of a run that has ended RunEnded, unless `allow_ended`; NotFound for a
+        Raises RunDeleted, ParamChanged, TooManyItems; for points of a run that has ended RunEnded, unless `allow_ended`; NotFound for a
         point's logged model that is not of the run's experiment.
         """
         ...

@@ -14,6 +14,8 @@ from fivefold_tracking.lifecycle import RunStatus, View
 from fivefold_tracking.metrics import Point, Series
 from fivefold_tracking.names import experiment_name, run_name
 
+_SERIES = 3  # points that take as much memory as a series without any
+
 T = TypeVar("T")
 Key = tuple[int | float | str | None, ...]
 
@@ -235,3 +237,8 @@ class Part:
     def size(self) -> int:
         """How many points it has."""
         return sum(map(len, self.series))
+
+    @property
+    def weight(self) -> int:
+        """How much memory it takes, in points."""
+        return self.size + _SERIES * len(self.series)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
 
 from fivefold_runtime.errors import NotFound
 from fivefold_runtime.prepared import Prepared
@@ -16,7 +16,6 @@ from fivefold_tracking.bell import Bell
 from fivefold_tracking.names import experiment_name, run_name
 from fivefold_tracking.store import histories, loading, searching
 from fivefold_tracking.store.finding import find
-from fivefold_tracking.store.logged_models import record_metrics
 from fivefold_tracking.store.records import (
     Batch,
     InputRecord,
@@ -28,11 +27,12 @@ from fivefold_tracking.store.records import (
     RunQuery,
     RunRecord,
 )
-from fivefold_tracking.store.tables import experiments, runs, tags
-from fivefold_tracking.store.upsert import change_tags, put_tags
+from fivefold_tracking.store.tables import experiments, params, runs, tags
+from fivefold_tracking.store.upsert import change_tags, check_count, put_tags
 
 _NEW = Prepared(insert(runs), [column.name for column in runs.c if column.name != "deleted"])
 _DELETION = Prepared(select(experiments.c.deleted).where(experiments.c.number == bindparam("of")))
+_PARAMS, _TAGS = (Prepared(select(func.count()).where(table.c.run == bindparam("of"))) for table in (params, tags))
 
 
 class SqlRunStore:
@@ -167,9 +167,9 @@ class SqlRunStore:
         with self._database.read() as tx:
             return searching.search(tx, query, after, limit)
 
-    def keys(self, query: RunQuery) -> RunKeys:
+    def keys(self, query: RunQuery, limit: int) -> RunKeys:
         with self._database.read() as tx:
-            return searching.keys(tx, query)
+            return searching.keys(tx, query, limit)
 
     def log(self, run: str, batch: Batch, *, allow_ended: bool = False) -> None:
         with self._database.write() as tx:
@@ -178,7 +178,10 @@ class SqlRunStore:
             if batch.points and not allow_ended:
                 lifecycle.check_run_open(found.name, found.status)
             histories.log(tx, run, found.experiment, batch)
-            record_metrics(tx, found.experiment, run, batch.points)
+            if batch.params:
+                check_count(_PARAMS.first(tx, {"of": run})[0], "params")
+            if batch.tags:
+                check_count(_TAGS.first(tx, {"of": run})[0], "tags")
             self._news(run)
 
     def log_inputs(self, run: str, inputs: Iterable[InputRecord]) -> None:

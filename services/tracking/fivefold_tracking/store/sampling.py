@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select, union_all
 
+from fivefold_runtime import calls
 from fivefold_tracking.metrics import Series
 from fivefold_tracking.store.points import series, within
 from fivefold_tracking.store.tables import points
@@ -31,6 +32,8 @@ def sample(
 
     total            points of the whole history
     lowest, highest  only points of these steps count, None: all
+
+    Raises DeadlineExceeded between two buckets, so that nobody's curves are not drawn for hours.
     """
     whole = within(select(*_ROW).where(_OF), lowest, highest)
     count = total
@@ -62,6 +65,7 @@ def _buckets(tx: Connection, metric: int, begin: Any, end: Any, size: int) -> It
     telling = _telling(found.where(axis <= bindparam("high")))
     low, top = (begin.time, end.time) if one_step else (begin.step, end.step)
     while low <= top:
+        calls.check_deadline()
         high = tx.execute(edge, {"of": metric, "low": low}).scalar()
         if high is None:
             high = top

@@ -50,14 +50,15 @@ def search(tx: Connection, query: RunQuery, after: Key | None, limit: int) -> Pa
     return Page(tuple(records), more, total)
 
 
-def keys(tx: Connection, query: RunQuery) -> RunKeys:
-    """Returns which metrics, params and tags the runs of a query have."""
+def keys(tx: Connection, query: RunQuery, limit: int) -> RunKeys:
+    """Returns which metrics, params and tags the runs of a query have, at most so many of each."""
     numbers, gone = in_view(tx, query.experiments, query.view)
     if not numbers:
         return RunKeys()
     found = matching(tx, Lookup(tx, Scope(numbers, gone, query.view)), _tree(query))
     every = (select(table.c.key).distinct().where(table.c.run.in_(found)) for table in (metrics, params, tags))
-    return RunKeys(*(tuple(tx.execute(each.order_by(each.selected_columns[0])).scalars()) for each in every))
+    ordered = (each.order_by(each.selected_columns[0]).limit(limit) for each in every)
+    return RunKeys(*(tuple(tx.execute(each).scalars()) for each in ordered))
 
 
 def load(tx: Connection, ids: Sequence[str]) -> list[RunRecord]:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fivefold_runtime.masks import Entries
 from fivefold_runtime.validation import TooManyItems
 
-_MOST_TAGS = 1000  # of one owner, by the contract
+_MOST = 1000  # params, and tags, of one owner, by the contract
 
 
 def insert(tx: Connection, table: Table) -> postgresql.Insert:
@@ -48,7 +48,12 @@ def change_tags(tx: Connection, table: Table, owner: Mapping[str, object], some:
     gone = [key for key, value in some.items() if value is None]
     if gone:
         tx.execute(delete(table).where(mine, table.c.key.in_(gone)))
-    count = tx.execute(select(func.count()).select_from(table).where(mine)).scalar_one()
-    if count > _MOST_TAGS and len(gone) < len(some):
-        why = f"would have {count} items; at most {_MOST_TAGS} are allowed"
-        raise TooManyItems.at(field, why, limit=_MOST_TAGS, count=count)
+    if len(gone) < len(some):
+        check_count(tx.execute(select(func.count()).select_from(table).where(mine)).scalar_one(), field)
+
+
+def check_count(count: int, field: str) -> None:
+    """Raises TooManyItems, which names `field`, when one owner would have more than 1000 params or tags."""
+    if count > _MOST:
+        why = f"would have {count} items; at most {_MOST} are allowed"
+        raise TooManyItems.at(field, why, limit=_MOST, count=count)
