@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import grpc
+from google.api import field_behavior_pb2
 from google.protobuf import message_factory
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -29,9 +31,10 @@ def methods_of(service: Any) -> dict[str, Any]:
 class Requests:
     """Makes messages of any type."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """names  what often stands in texts, so that a request gets past its first check"""
+    def __init__(self, names: Sequence[str], fields: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+        """names, fields  what often stands in texts, and in those of a field, so that requests pass the first checks"""
         self._texts = st.sampled_from(names) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+        self._of_field = {name: st.sampled_from(likely) | self._texts for name, likely in fields.items()}
 
     def of(self, descriptor: Any, depth: int = 0) -> st.SearchStrategy[Any]:
         """Returns the messages of a type, with any of its fields set."""
@@ -40,7 +43,8 @@ class Requests:
     def _message(self, draw: st.DrawFn, descriptor: Any, depth: int) -> Any:
         made = message_factory.GetMessageClass(descriptor)()
         for field in descriptor.fields:
-            if depth > _DEEPEST or not draw(st.integers(0, 3)):
+            needed = field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+            if depth > _DEEPEST or not draw(st.integers(0, 19 if needed else 2)):
                 continue
             if field.message_type is not None and field.message_type.GetOptions().map_entry:
                 entry = field.message_type.fields_by_name["value"]
@@ -65,7 +69,7 @@ class Requests:
         if field.type == kinds.TYPE_ENUM:
             return st.integers(-1, 12)
         if field.cpp_type == kinds.CPPTYPE_STRING:
-            return self._texts
+            return self._of_field.get(field.name, self._texts)
         if field.cpp_type in (kinds.CPPTYPE_DOUBLE, kinds.CPPTYPE_FLOAT):
             return st.floats(width=64 if field.cpp_type == kinds.CPPTYPE_DOUBLE else 32)
         return _LARGE if field.cpp_type == kinds.CPPTYPE_INT64 else _NUMBERS

@@ -44,7 +44,17 @@ def fuzzed(
              "runs/" + "0" * 32, "logged_models/m-" + "0" * 32, "flights", "model/weights", "model", "../x",
              "%2e%2e", sha256(FILE), "auc", "depth", "team", "tags.team", "status", "end_time",
              "metrics.auc > 0.4", "params.depth >= 4 OR NOT tags.team LIKE 'a%'", "datasets.name IS NULL",
-             "attributes.start_time IN (1, 2)", "metrics.auc DESC, start_time", "name DESC"]
+             "attributes.start_time IN (1, 2)", "metrics.auc DESC, start_time", "name DESC"],
+            {
+                **dict.fromkeys(("name", "parent"), (experiment, run, model)),
+                **dict.fromkeys(("run", "runs", "source_run", "parent_run"), (run,)),
+                **dict.fromkeys(("experiment", "experiments"), (experiment,)),
+                **dict.fromkeys(("logged_model", "models"), (model,)),
+                **dict.fromkeys(("path", "key", "keys"), ("model/weights", "auc")),
+                "sha256": [sha256(FILE)],
+                "request_id": [""],
+                "etag": [""],
+            },
         )  # fmt: skip
 
 
