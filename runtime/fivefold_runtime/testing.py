@@ -82,8 +82,18 @@ def postgres_server() -> Iterator[str]:
         folder = tempfile.TemporaryDirectory(prefix="fivefold-postgres-")
         server = get_server(folder.name, cleanup_mode="stop")
     with folder:
+        _save_no_writes(server.get_uri())
         yield server.get_uri()
         server._cleanup()
+
+
+def _save_no_writes(url: str) -> None:
+    """Lets the server wait for no disk: what it wrote outlives processes that are killed, and no test cuts the power."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 
 from fivefold_registry.__main__ import Config, build
 from fivefold_registry.store.outgoing_tables import courier
@@ -52,9 +52,11 @@ def shared_postgres(postgres_server: str) -> Iterator[Database]:  # noqa: F811
 
 @pytest.fixture
 def empty_postgres(shared_postgres: Database) -> Database:
-    tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    # A TRUNCATE takes twenty times as long, since it makes the files of all tables anew.
     with shared_postgres.write() as tx:
-        tx.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        for table in reversed(metadata.sorted_tables):
+            tx.execute(delete(table))
+        tx.execute(text("SELECT setval(pg_get_serial_sequence('outbox', 'position'), 1, false)"))
         tx.execute(insert(courier).values(id=1, owner="", beats=0, position=0, trimmed=0))  # as the migration does
     return shared_postgres
 

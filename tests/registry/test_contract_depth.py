@@ -145,12 +145,12 @@ class DepthContract:
                 missing()
         assert len(registry.events()) == 1
 
-    @pytest.mark.parametrize("alias", ["latest", "Latest", "v3", "V12", "a.b", "a b", "a" * 256, "", "..", "a%2fb"])
-    def test_an_alias_that_could_be_taken_for_something_else_is_refused(self, registry: Driver, alias: str) -> None:
+    def test_an_alias_that_could_be_taken_for_something_else_is_refused(self, registry: Driver) -> None:
         registry.model()
         registry.version()
-        with refused("NAME_INVALID"):
-            registry.alias(alias, 1)
+        for alias in ("latest", "Latest", "v3", "V12", "a.b", "a b", "a" * 256, "", "..", "a%2fb"):
+            with refused("NAME_INVALID"):
+                registry.alias(alias, 1)
         assert registry.aliases() == {}
         assert len(registry.events()) == 2
 
@@ -237,16 +237,17 @@ class DepthContract:
         registry.move(version, STAGING)
         assert registry.stage_name(version) == "Staging"
 
-    @pytest.mark.parametrize(
-        "names",
-        [{STAGING: "Production"}, {STAGING: "archived"}, {STAGING: "x", PRODUCTION: "X"}, {NONE: " x"}, {NONE: "a\nb"}],
-    )
-    def test_a_name_that_could_be_taken_for_another_stage_is_refused(
-        self, registry: Driver, names: dict[Stage, str]
-    ) -> None:
+    def test_a_name_that_could_be_taken_for_another_stage_is_refused(self, registry: Driver) -> None:
         registry.model()
-        with refused("FIELD_INVALID"):
-            registry.call_stages(names)
+        for names in (
+            {STAGING: "Production"},
+            {STAGING: "archived"},
+            {STAGING: "x", PRODUCTION: "X"},
+            {NONE: " x"},
+            {NONE: "a\nb"},
+        ):
+            with refused("FIELD_INVALID"):
+                registry.call_stages(names)
         assert len(registry.events()) == 1
 
     def test_a_stage_tells_who_was_in_it_at_any_time(self, registry: Driver) -> None:

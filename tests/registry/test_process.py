@@ -82,7 +82,9 @@ def address(faulty: Faulty) -> Iterator[str]:
 def test_help_lists_every_setting() -> None:
     said = ended("--help")
     assert said.returncode == 0
-    for setting in ("--listen", "--store-url", "--objects-url", "--tracking", "--copies", "--token-file"):
+    general = ("--listen", "--store-url", "--objects-url", "--tracking", "--copies", "--token-file")
+    webhooks = ("--webhook-allow", "--webhook-key-file", "--delivery-days", "--event-days")
+    for setting in (*general, *webhooks, "--smtp-host", "--mail-cap"):
         assert setting in said.stdout
 
 
@@ -93,6 +95,7 @@ def test_help_lists_every_setting() -> None:
         (("--activity-key", "secret"), {}, "32 characters or more"),
         ((), {"FIVEFOLD_REGISTRY_STORE_URI": "x"}, "Did you mean FIVEFOLD_REGISTRY_STORE_URL?"),
         (("--copies", "16"), {}, "fewer than --threads"),
+        (("--webhook-allow", "10.0.0.1/8"), {}, "--webhook-allow"),
         (("--listen", "0.0.0.0:0"), {}, "authentication is off"),
     ],
 )

@@ -360,11 +360,14 @@ def test_files_that_are_there_already_are_signs_of_life_too(
     assert [version.number for version in beaten] == [2] * 5
 
 
-def test_more_copies_than_allowed_are_refused_with_a_time_to_come_back(data: Path, faulty: Faulty) -> None:
-    copying, go_on = threading.Event(), threading.Event()
+def test_more_copies_than_allowed_are_refused_with_a_time_to_come_back(
+    data: Path, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_PATIENCE_SECONDS", 0.1)
+    started, go_on = threading.Event(), threading.Event()
 
     def waits(context: grpc.ServicerContext) -> Iterator[bytes]:
-        copying.set()
+        started.set()
         go_on.wait()
         yield faulty.listed
 
@@ -374,7 +377,7 @@ def test_more_copies_than_allowed_are_refused_with_a_time_to_come_back(data: Pat
         registry.model()
         thread = threading.Thread(target=registry.make)
         thread.start()
-        copying.wait()
+        started.wait()
         with refused("TOO_MANY_CALLS"):
             registry.make()
         assert len(registry.versions()) == 1

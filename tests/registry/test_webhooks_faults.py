@@ -12,20 +12,21 @@ import pytest
 
 from fivefold_registry.__main__ import Config, build
 from fivefold_registry.courier import Courier
+from fivefold_registry.lease import BEAT_SECONDS
 from fivefold_registry.store.outgoing import DeliveryRecord, Result
 from fivefold_registry.webhooks.channel import WebhookChannel
 from fivefold_registry.webhooks.sealing import Seal, SealBroken
 from fivefold_runtime.settings import StartError
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import serve
-from tests.registry.client import PRODUCTION, STAGING
+from tests.registry.client import NONE, PRODUCTION, STAGING
 from tests.registry.conftest import url_of
 from tests.registry.hooks import Hooks
 from tests.registry.receiver import SECRET, Received, Receiver
-from tests.registry.test_process import Process, ended
+from tests.registry.test_process import Process
 from tests.runtime.asserting import refused
 
-KILLS, MODELS, MOVES = 4, 3, 6
+KILLS, MODELS, MOVES = 10, 3, 4
 
 
 @pytest.fixture
@@ -109,6 +110,44 @@ def test_of_two_replicas_one_delivers_and_the_other_takes_over(
         receiver.wait(lambda: len(receiver.received) >= 7)
 
 
+def test_what_a_killed_replica_left_is_delivered_by_the_other(
+    empty_postgres: Database, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it sends: the other takes the place when no sign of life comes any more, and sends the same again."""
+    monkeypatch.setattr("fivefold_registry.lease.DEAD_SECONDS", 1.5 * BEAT_SECONDS)
+    url, key = url_of(empty_postgres), "k" * 32
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def stuck(_: Received) -> int:
+        arrived.set()
+        go_on.wait(60)
+        return 200
+
+    receiver.answer = stuck
+    allowed = ("--webhook-allow", "127.0.0.1/32", "--webhook-timeout-seconds", "60")
+    shared = ("--store-url", url, "--activity-key", key)
+    with Process(tmp_path / "a", *allowed, *shared) as first:
+        hooks = Hooks(first.channel)
+        hooks.create(receiver.url)
+        config = Config(data=str(tmp_path / "b"), store_url=url, activity_key=key, webhook_allow="127.0.0.1/32")
+        with serve(build, config) as second:
+            hooks.registry.model("m0")
+            assert arrived.wait(60), "the first delivers"
+            first.popen.kill()
+            first.popen.wait()
+            receiver.answer = lambda _: 200
+            other = Hooks(second.channel)
+            for move in range(6):
+                other.registry.move(
+                    other.version("m0") if not move else "models/m0/versions/1", (STAGING, NONE)[move % 2]
+                )
+            told = receiver.take(8)
+            go_on.set()
+    assert [one["event"] for one in told[:2]] == ["REGISTERED_MODEL_CREATED", "MODEL_VERSION_CREATED"]
+    assert [one["to_stage"] for one in told[2:]] == ["Staging", "None"] * 3
+    check_order(receiver)
+
+
 def test_a_stop_while_a_receiver_does_not_answer_is_quick_and_loses_nothing(data: Path, receiver: Receiver) -> None:
     arrived, go_on = threading.Event(), threading.Event()
 
@@ -155,21 +194,6 @@ def test_events_that_are_no_longer_kept_are_not_silently_stepped_over(
         hooks.registry.model("new")
         with hooks.registry.watch(4) as watch:
             assert [event.model for event in watch.take(1)] == ["models/new"]
-
-
-def test_help_documents_the_settings_of_webhooks_and_mail() -> None:
-    said = ended("--help").stdout
-    for setting in (
-        "--webhook-allow",
-        "--webhook-key-file",
-        "--delivery-days",
-        "--event-days",
-        "--smtp-host",
-        "--mail-cap",
-    ):
-        assert setting in said
-    refused_ = ended("--webhook-allow", "10.0.0.1/8")
-    assert refused_.returncode == 2 and "--webhook-allow" in refused_.stderr
 
 
 @pytest.mark.parametrize("text", ["", "short", "MDEyMzQ1Njc4OWFiY2RlZg==", "not base64 at all!"])

@@ -77,6 +77,7 @@ class OutgoingConfig(ServerConfig):
 
     def check_outgoing(self) -> None:
         """Raises StartError when settings of webhooks and mail cannot be."""
+        Rules(self.webhook_allow)
         for name in ("webhook_timeout_seconds", "webhook_retry_seconds", "delivery_days", "event_days"):
             if getattr(self, name) <= 0:
                 raise StartError(f"{flag(name)} is {getattr(self, name)}; it must be more than 0.")
