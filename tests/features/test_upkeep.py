@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.features.v1 import features_pb2 as pb
+from fivefold_features import pointintime
 from fivefold_features.compacting import Compactor
 from fivefold_features.store import Mode
 from fivefold_features.upkeep import Upkeep
@@ -90,23 +91,25 @@ def test_a_compacted_table_reads_and_joins_as_before(start: Serve) -> None:
     assert client.compact("x").files_before == 1
 
 
-def test_a_table_larger_than_memory_is_compacted_in_steps_and_stays_in_order(
+def test_a_table_larger_than_memory_is_read_and_compacted_in_steps_and_stays_in_order(
     start: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = start()
     filled(client)
     client.write("x", frame(*((key, 1, 1, key) for key in range(100, 300))))
     before = client.read("x")
-    monkeypatch.setattr("fivefold_features.compacting.bytes_of", lambda *_: 7 * (1 << 30))
+    monkeypatch.setattr("fivefold_features.steps.bytes_of", lambda *_: 7 * (1 << 30))
     steps: list[int] = []
-    original = Compactor._steps
+    current = pointintime.current
 
-    def counted(self: Compactor, snapshot: Any) -> Any:
-        for rows in original(self, snapshot):
-            steps.append(rows.height)
-            yield rows
+    def counted(rows: Any, **of: Any) -> Any:
+        steps.append(rows.height)
+        return current(rows, **of)
 
-    monkeypatch.setattr(Compactor, "_steps", counted)
+    monkeypatch.setattr("fivefold_features.steps.pointintime.current", counted)
+    assert client.read("x") == before
+    assert len(steps) > 3 and max(steps) < before.num_rows / 2
+    steps.clear()
     client.compact("x")
     assert len(steps) > 3 and max(steps) < before.num_rows / 2
     assert client.read("x") == before

@@ -1,6 +1,6 @@
 """Reading the rows of a version: all or some columns, all or some keys. Imports Arrow and Polars: load when needed.
 
-What one ordered file holds is streamed from it; several files are put together in memory, and ordered there.
+What one ordered file holds is streamed from it; several files are put together and in order, as much as fits at a time.
 """
 
 from __future__ import annotations
@@ -17,29 +17,36 @@ from fivefold_features.names import table_name
 from fivefold_features.offline import History
 from fivefold_features.onlinefeatures import SENT_AS, KeyColumn
 from fivefold_features.schema import Column
+from fivefold_features.steps import in_steps
 from fivefold_features.store import Snapshot
 from fivefold_runtime.errors import InvalidArgument
 
 
 def read(
-    history: History, snapshot: Snapshot, wanted: Sequence[str], keys: Mapping[str, KeyColumn] | None = None
+    history: History,
+    snapshot: Snapshot,
+    wanted: Sequence[str],
+    keys: Mapping[str, KeyColumn] | None = None,
+    *,
+    memory_bytes: int,
 ) -> Iterator[bytes]:
     """Yields the rows of a version as an Arrow stream in pieces, ordered by key and times.
 
     wanted  columns, in order; empty: all
     keys    only rows of these, by primary key; empty or None: all
+    memory_bytes  about what the rows that are put in order at a time may take
 
     Raises SchemaMismatch, and FIELD_INVALID for keys of differing lengths or types.
     """
     columns = columns_of(snapshot, wanted)
-    if keys:
-        rows = current_rows(history, snapshot, columns, among=_key_frame(snapshot, keys))
-    elif len(snapshot.parts) == 1 and snapshot.parts[0].ordered:
+    if not keys and len(snapshot.parts) == 1 and snapshot.parts[0].ordered:
         return arrowstream.write(arrow_schema(columns), _streamed(history, snapshot.parts[0].key, columns))
+    found: Iterable[pl.DataFrame]
+    if keys:
+        found = [current_rows(history, snapshot, columns, among=_key_frame(snapshot, keys))]
     else:
-        rows = current_rows(history, snapshot, columns)
-    table = frames.to_arrow(rows, columns)
-    return arrowstream.write(table.schema, table.to_batches(max_chunksize=65_536))
+        found = in_steps(history, snapshot, columns, memory_bytes)
+    return arrowstream.write(arrow_schema(columns), _batches(found, columns))
 
 
 def columns_of(snapshot: Snapshot, wanted: Sequence[str]) -> tuple[Column, ...]:
@@ -67,6 +74,11 @@ def current_rows(
     if len(snapshot.parts) == 1 and snapshot.parts[0].ordered:
         return rows if among is None else rows.sort(schema.identity)
     return pointintime.current(rows, identity=schema.identity)
+
+
+def _batches(found: Iterable[pl.DataFrame], columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+    for rows in found:
+        yield from frames.to_arrow(rows, columns).to_batches(max_chunksize=65_536)
 
 
 def _streamed(history: History, key: str, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:

@@ -45,6 +45,7 @@ class TableCalls:
     _sweeper: Sweeper
     _publisher: Callable[[], Publisher]
     _compactor: Callable[[], Compactor]
+    _memory_bytes: int
 
     @mutation
     def CreateTable(self, request: pb.CreateTableRequest, context: Context) -> pb.Table:
@@ -130,7 +131,7 @@ class TableCalls:
         version, moment = wire.version_or_moment(request)
         (snapshot,) = self._store.snapshot([names.table_id(request.name)], version, moment=moment)
         keys = wire.key_columns(request.keys)
-        for piece in reading.read(self._history(), snapshot, request.columns, keys):
+        for piece in reading.read(self._history(), snapshot, request.columns, keys, memory_bytes=self._memory_bytes):
             yield pb.ReadTableResponse(arrow=piece)
 
     def CompactTable(self, request: pb.CompactTableRequest, context: Context) -> pb.CompactTableResponse:
