@@ -13,7 +13,7 @@ from fivefold_features.errors import NotPublished
 from fivefold_features.lineage import Sight
 from fivefold_features.store import MetadataStore
 from fivefold_runtime.calls import caller
-from fivefold_runtime.errors import NotFound, Unimplemented
+from fivefold_runtime.errors import NotFound
 from fivefold_runtime.levels import Level
 from fivefold_runtime.mutation import mutation
 from fivefold_runtime.policy import Authorizer
@@ -49,7 +49,14 @@ class InsightCalls:
     def CompareTableVersions(
         self, request: pb.CompareTableVersionsRequest, context: Context
     ) -> pb.CompareTableVersionsResponse:
-        raise Unimplemented("CompareTableVersions is not served yet")
+        from fivefold_features import drift, reading
+
+        table = names.table_id(request.name)
+        (base,) = self._store.snapshot([table], request.base_version)
+        (other,) = self._store.snapshot([table], request.version)
+        columns = reading.columns_of(other, request.columns or other.table.schema.features)
+        found = drift.compare(self._history(), base, other, columns)
+        return insight_wire.to_comparison(table, base.version, other.version, found)
 
     @mutation
     def RecordConsumer(self, request: pb.RecordConsumerRequest, context: Context) -> pb.RecordConsumerResponse:

@@ -12,6 +12,7 @@ from fivefold_features.wire import TYPE
 
 if TYPE_CHECKING:
     from fivefold_features.consistency import Checked
+    from fivefold_features.drift import Drift
     from fivefold_features.profiling import Profile
     from fivefold_features.verifying import Verification
 
@@ -111,3 +112,27 @@ def to_consistency(found: Checked, moment: int) -> pb.CheckConsistencyResponse:
     )
     message.as_of.FromMicroseconds(moment)
     return message
+
+
+def to_comparison(table: str, base: int, other: int, found: Drift) -> pb.CompareTableVersionsResponse:
+    return pb.CompareTableVersionsResponse(
+        base_version=names.version_name(table, base),
+        version=names.version_name(table, other),
+        base_rows=found.base_rows,
+        rows=found.rows,
+        columns=[
+            pb.ColumnDrift(
+                name=one.column.name,
+                type=TYPE[one.column.kind],
+                psi=one.psi,
+                ks_statistic=one.ks_statistic,
+                ks_p_value=one.ks_p_value,
+                base_null_share=one.base_null_share,
+                null_share=one.null_share,
+                base_mean=one.base_mean,
+                mean=one.mean,
+                new_values=one.new_values,
+            )
+            for one in found.columns
+        ],
+    )
