@@ -5,6 +5,7 @@ from __future__ import annotations
 from fivefold_runtime.filters import Field, Group, Kind, OrderKey, Schema
 
 METRICS, PARAMS, TAGS, ATTRIBUTES, DATASETS = "metrics", "params", "tags", "attributes", "datasets"
+CONTEXT = "mlflow.data.context"  # the tag of an input in which clients say what a run used the dataset for
 START_TIME, RUN_ID, NUMBER = (Field(ATTRIBUTES, key) for key in ("start_time", "run_id", "experiment_id"))
 
 RUNS = Schema(

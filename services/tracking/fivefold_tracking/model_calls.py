@@ -12,7 +12,7 @@ from fivefold_runtime.ids import new_id
 from fivefold_runtime.mutation import mutation
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
-from fivefold_tracking import model_wire, names, wire
+from fivefold_tracking import model_wire, names, rights, wire
 from fivefold_tracking.store.model_protocol import DatasetStore, LoggedModelStore
 from fivefold_tracking.store.protocol import RunStore
 
@@ -35,7 +35,7 @@ class LoggedModelCalls:
         return model_wire.of_logged_model(self._logged_models.get(names.logged_model_id(request.name)))
 
     def SearchLoggedModels(self, request, context):
-        query = model_wire.to_query(request, self._readable_among(request.experiments))
+        query = model_wire.to_query(request, rights.readable(self._authorizer, request.experiments))
         size = paging.size(request.page_size, default=100, largest=1000)
         page = self._logged_models.search(query, model_wire.after(request, query.order), size)
         return pb.SearchLoggedModelsResponse(
@@ -73,12 +73,7 @@ class LoggedModelCalls:
     def ListDatasets(self, request, context):
         size = paging.size(request.page_size, default=100, largest=1000)
         after = paging.key_of(request, paging.NUMBER, paging.TEXT, paging.TEXT)
-        page = self._datasets.list(self._readable_among(request.experiments), after, size)
+        page = self._datasets.list(rights.readable(self._authorizer, request.experiments), after, size)
         return pb.ListDatasetsResponse(
             datasets=map(model_wire.of_dataset, page.items), next_page_token=paging.token_of(request, page.more)
         )
-
-    def _readable_among(self, experiments):
-        """Returns the numbers of those of the experiments that the caller may read."""
-        numbers = {names.experiment_number(name, "experiments"): name for name in experiments}
-        return self._authorizer.visible(numbers, names.experiment_name)

@@ -9,7 +9,7 @@ from fivefold_runtime.grants import Level
 from fivefold_runtime.mutation import mutation
 from fivefold_runtime.policy import Authorizer
 from fivefold_runtime.sql import Database
-from fivefold_tracking import comparing, exporting, names, pages, wire
+from fivefold_tracking import comparing, exporting, names, pages, rights, wire
 from fivefold_tracking.store.protocol import RunStore
 
 _MOST_CHANGED = 10_000  # runs of one call
@@ -23,7 +23,7 @@ class SearchCalls:
     _runs: RunStore
 
     def SearchRuns(self, request, context):
-        query = wire.to_query(request, self._readable_experiments(request.experiments))
+        query = wire.to_query(request, rights.readable(self._authorizer, request.experiments))
         size = paging.size(request.page_size, default=100, largest=1000)
         page = self._runs.search(query, pages.after_run(request, query.order), size)
         return pb.SearchRunsResponse(
@@ -33,7 +33,7 @@ class SearchCalls:
         )
 
     def ExportRuns(self, request, context):
-        query = wire.to_export(request, self._readable_experiments(request.experiments))
+        query = wire.to_export(request, rights.readable(self._authorizer, request.experiments))
         keys = self._runs.keys(query, exporting.MOST_KEYS + 1)
         exporting.check_keys(keys)
         runs = self._pages(query, exporting.rows_at_once(keys), request.max_runs)
@@ -63,11 +63,6 @@ class SearchCalls:
         since = wire.to_micros(request, "deleted_since", "deleted_since") or 0
         limit = min(request.max_runs or _MOST_CHANGED, _MOST_CHANGED)
         return pb.UndeleteRunsResponse(restored_count=self._runs.undelete_since(experiment, since, limit))
-
-    def _readable_experiments(self, asked):
-        """Returns the numbers of those experiments that the caller may read. Raises NameInvalid."""
-        numbers = {names.experiment_number(name, "experiments"): name for name in asked}
-        return self._authorizer.visible(numbers, names.experiment_name)
 
     def _pages(self, query, size, most):
         """Yields the runs of a query, a page at a time, each read in a transaction of its own."""

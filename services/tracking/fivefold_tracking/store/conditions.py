@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from fivefold_runtime.filters import And, Comparison, Field, Filter, Operator, Or, Presence, sql
-from fivefold_tracking.fields import ATTRIBUTES, DATASETS, METRICS, PARAMS, TAGS
+from fivefold_tracking.fields import ATTRIBUTES, CONTEXT, DATASETS, METRICS, PARAMS, TAGS
 from fivefold_tracking.lifecycle import View
 from fivefold_tracking.store.leaves import by_number, experiment_id, one_of
 from fivefold_tracking.store.tables import datasets, input_tags, inputs, metrics, params, runs, tags
@@ -48,7 +48,6 @@ COLUMNS: dict[str, ColumnElement[Any]] = {
     "git_commit": runs.c.git_commit,
 }
 _NUMBERS = frozenset({"start_time", "end_time"})
-_CONTEXT = "mlflow.data.context"  # the tag of an input that MLflow calls the dataset's context
 _LONGEST = 500  # characters of a value that is in the index by value
 _BOUND: ColumnElement[int] = literal_column(
     "500"
@@ -219,7 +218,7 @@ class Lookup:
         if leaf.field.key == "context":
             same = and_(input_tags.c.run == inputs.c.run, input_tags.c.dataset == inputs.c.dataset)
             used, column = used.join(input_tags, same), input_tags.c.value
-            some = some.where(input_tags.c.key == _CONTEXT)
+            some = some.where(input_tags.c.key == CONTEXT)
         some = some.select_from(used).correlate_except(inputs, datasets, input_tags)
         if isinstance(leaf, Presence):
             return some.exists() if leaf.present else not_(some.exists())

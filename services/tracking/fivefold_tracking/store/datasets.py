@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from sqlalchemy import select, tuple_
 
 from fivefold_runtime.sql import Database
+from fivefold_tracking.fields import CONTEXT
 from fivefold_tracking.store.model_records import DatasetRecord
 from fivefold_tracking.store.records import Key, Page
 from fivefold_tracking.store.tables import datasets, input_tags, inputs, runs
-
-_CONTEXT = "mlflow.data.context"  # the tag in which MLflow's clients say what a dataset was used for
 
 
 class SqlDatasetStore:
@@ -33,7 +32,7 @@ class SqlDatasetStore:
             rows = tx.execute(query.order_by(*order).limit(limit + 1)).all()
             page = rows[:limit]
             tags = select(input_tags.c.dataset, input_tags.c.value).distinct()
-            tags = tags.where(input_tags.c.dataset.in_([row.id for row in page]), input_tags.c.key == _CONTEXT)
+            tags = tags.where(input_tags.c.dataset.in_([row.id for row in page]), input_tags.c.key == CONTEXT)
             for dataset, value in tx.execute(tags.order_by(input_tags.c.value)):
                 contexts[dataset].append(value)
         found = tuple(DatasetRecord(row.experiment, row.name, row.digest, tuple(contexts[row.id])) for row in page)
