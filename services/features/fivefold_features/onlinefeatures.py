@@ -1,8 +1,8 @@
 """Looking features up online: keys in, one answer over all tables of a spec. The hot path of this service.
 
-What a spec means is worked out once and kept. A spec never changes, but one may be deleted and another made under its
-name, here or by another server: what is kept is compared with the metadata store once a second. Only when a stored row
-has columns that were not known yet are the tables read again before.
+What a spec means is worked out once and kept. A spec never changes, but one may be deleted, here or by another server:
+what is kept is compared with the metadata store once a second. Only when a stored row has columns that were not known
+yet are the tables read again before.
 """
 
 from __future__ import annotations
