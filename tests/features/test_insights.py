@@ -249,3 +249,24 @@ def test_a_source_that_does_not_exist_has_no_consumers(world: World) -> None:
     for source in ("tables/none", "tables/base/versions/2", "specs/none", f"trainingSets/{'0' * 32}"):
         assert reason(lambda source=source: world.root.consume(source, "runs/ab")) == "RESOURCE_NOT_FOUND"
         assert reason(lambda source=source: world.root.lineage(source)) == "RESOURCE_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "bad", ["..", "../x", "a%2e%2e", "A", "a/b", "a\\b", "a;b", "a?b", "a#b", "ａ", "x" * 129, "c:"]
+)
+def test_no_call_takes_a_table_spec_or_training_set_of_another_form(client: Client, bad: str) -> None:
+    calls: list[tuple[str, Any]] = [
+        ("CompactTable", pb.CompactTableRequest(name=f"tables/{bad}")),
+        ("VacuumTable", pb.VacuumTableRequest(name=f"tables/{bad}")),
+        ("ProfileTable", pb.ProfileTableRequest(name=f"tables/{bad}")),
+        ("DeleteFeatureSpec", pb.DeleteFeatureSpecRequest(name=f"specs/{bad}")),
+        ("VerifyTrainingSet", pb.VerifyTrainingSetRequest(name=f"trainingSets/{bad}")),
+        ("DeleteTrainingSet", pb.DeleteTrainingSetRequest(name=f"trainingSets/{bad}")),
+        ("GetLineage", pb.GetLineageRequest(name=f"tables/{bad}")),
+        ("RecordConsumer", pb.RecordConsumerRequest(source=f"specs/{bad}", consumer="runs/a")),
+    ]
+    for method, request in calls:
+        assert reason(lambda method=method, request=request: client.call(method, request)) in (
+            "NAME_INVALID",
+            "FIELD_TOO_LONG",
+        ), method

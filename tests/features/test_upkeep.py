@@ -205,6 +205,25 @@ def test_a_table_of_many_writes_is_compacted_by_itself(start: Serve, store_url: 
     assert client.read("x")["k"].to_pylist() == [0, 1, 2, 9]
 
 
+def test_a_large_table_is_not_written_again_for_a_few_rows_until_they_are_in_many_files(
+    start: Serve, store_url: str
+) -> None:
+    client = start(store_url=store_url, compact_after=2)
+    client.create("x", COLUMNS, ["k"], timestamp_key="t", knowledge_key="known")
+    client.write("x", frame(*((number, 1, 1, 0) for number in range(1000))))
+    for number in range(2):
+        client.write("x", frame((number, 2, 2, 1)))
+    assert upkeep(client).compact() == 1
+    for number in range(16):
+        client.write("x", frame((number, 3, 3, 2)))
+        assert upkeep(client).compact() == 0
+    client.write("x", frame((0, 4, 4, 3)))
+    assert upkeep(client).compact() == 1
+    for _ in range(3):
+        client.write("x", frame(*((number, 5, 5, 4) for number in range(50))))
+    assert upkeep(client).compact() == 1
+
+
 def test_a_table_that_cannot_be_compacted_holds_up_no_other(start: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = start(compact_after=2)
     for name in ("a", "b"):

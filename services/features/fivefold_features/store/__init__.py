@@ -319,7 +319,7 @@ class MetadataStore(Protocol):
         ...
 
     def uncompacted(self, most_files: int, limit: int) -> list[str]:
-        """Returns tables whose newest version is read from more files."""
+        """Returns tables whose newest version is read from more files, and whose new rows are worth a compaction."""
         ...
 
     def retired(self, before: int, limit: int) -> list[str]:

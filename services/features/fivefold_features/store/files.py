@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, or_, select, update
 
 from fivefold_features import vacuuming
 from fivefold_features.store import Compacted, Snapshot, Vacuumed
@@ -23,6 +23,7 @@ from fivefold_runtime.clock import micros
 from fivefold_runtime.sql import Database
 
 T = TypeVar("T")
+_SHARE = 8  # a table is compacted again when an eighth of its rows is new, or for eight times as many files
 _MANY = 500  # parameters of one IN
 _NAMING = (versions.c.key, compactions.c.key, training_sets.c.key, training_sets.c.labels_key, retired_files.c.key)
 
@@ -87,14 +88,32 @@ class FileRows:
             return Vacuumed(plan.given_up, plan.pinned, len(plan.files) + len(plan.compactions), size)
 
     def uncompacted(self, most_files: int, limit: int) -> list[str]:
+        made = compactions.alias()
         newest = (
-            select(func.max(compactions.c.version))
-            .where(compactions.c.table_uid == feature_tables.c.uid, compactions.c.base == feature_tables.c.base)
+            select(func.max(made.c.version))
+            .where(made.c.table_uid == feature_tables.c.uid, made.c.base == feature_tables.c.base)
+            .correlate(feature_tables)
             .scalar_subquery()
         )
         before = case((feature_tables.c.base > 0, feature_tables.c.base - 1), else_=0)
         files = feature_tables.c.current_version - func.coalesce(newest, before)
-        query = select(feature_tables.c.id).where(files > most_files).order_by(feature_tables.c.id).limit(limit)
+        last, whole = versions.alias(), versions.alias()
+        rows_since = last.c.rows_total - whole.c.rows_total
+        # Without this a large table with small writes would be written again and again for a few rows.
+        worth = or_(newest.is_(None), rows_since * _SHARE >= compactions.c.rows, files > most_files * _SHARE)
+        query = (
+            select(feature_tables.c.id)
+            .join(
+                last, and_(last.c.table_uid == feature_tables.c.uid, last.c.number == feature_tables.c.current_version)
+            )
+            .outerjoin(whole, and_(whole.c.table_uid == feature_tables.c.uid, whole.c.number == newest))
+            .outerjoin(
+                compactions, and_(compactions.c.table_uid == feature_tables.c.uid, compactions.c.version == newest)
+            )
+            .where(files > most_files, worth)
+            .order_by(feature_tables.c.id)
+            .limit(limit)
+        )
         with self._database.read() as tx:
             return list(tx.execute(query).scalars())
 
