@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,3 +207,22 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -
             step = content.split()[1].partition(b"runs")[0].decode()
             described, kept = tracking.download(run, f"files/{step}")
             assert (described.sha256, kept) == (sha256(content), content)
+
+
+def test_a_start_that_is_killed_while_it_migrates_is_made_up_by_the_next(tmp_path: Path) -> None:
+    data, chance = tmp_path / "data", random.Random(3)
+    for _ in range(6):
+        command = [*COMMAND, "--data", str(data), "--listen", "127.0.0.1:0"]
+        killed = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment())
+        until = time.monotonic() + START_SECONDS
+        while not (data / "store.db").exists() and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.1))  # the migrations take about as long
+        killed.kill()
+        killed.wait(START_SECONDS)
+        if chance.random() < 0.5:
+            shutil.rmtree(data)  # else the next one meets what this one left
+
+    with running(data) as process:
+        assert process.tracking.experiment().name == "experiments/1"
+    assert sqlite3.connect(data / "store.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
