@@ -318,3 +318,16 @@ def test_called_by_hand_a_function_is_a_function() -> None:
     assert speed(np.array([30.0]), np.array([60.0])).tolist() == [30.0]
     with pytest.raises(fivefold.InvalidArgument, match="has the parameters"):
         fivefold.on_demand(takes={}, gives={"x": "double"})(speed)
+
+
+def test_the_sdk_names_functions_sends_their_inputs_and_reads_event_times(
+    shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIVEFOLD_URL_FEATURES", shop.running.address)
+    features = fivefold.connect().features
+    features.create_spec("s", [fivefold.Lookup("trips", ["km"])], functions=[f"{SHOP}.speed"])
+    found = features.get("s", {"k": ["a", "b"], "minutes": [60.0, 30.0]}, with_event_times=True)
+    assert found.columns["speed"].tolist() == [30.0, 200.0] and found.present["speed"].all()
+    assert np.isnat(found.event_times["km"]).all(), "the table has no time stamps"
+    with pytest.raises(fivefold.InvalidArgument, match="with_event_times"):
+        _ = features.get("s", {"k": ["a"], "minutes": [1.0]}).event_times

@@ -247,10 +247,22 @@ class Features:
         )
         return Publication.of(self._transport.call(self._stub.PublishTable, request, bulk=True))
 
-    def create_spec(self, name: str, lookups: Sequence[Lookup], *, description: str = "") -> FeatureSpec:
-        """Creates a feature spec; an equal one that is there is returned. Raises AlreadyExists for another one."""
+    def create_spec(
+        self, name: str, lookups: Sequence[Lookup], *, functions: Sequence[str] = (), description: str = ""
+    ) -> FeatureSpec:
+        """Creates a feature spec; an equal one that is there is returned.
+
+        functions  on-demand functions installed at the service, such as "shop.features.speed", in order; each
+                   parameter gets the feature or request column of its name
+
+        Raises AlreadyExists for another spec of that name, FailedPrecondition (FUNCTION_UNKNOWN).
+        """
+        uses = [one.rpartition(".") for one in functions]
         spec = pb.FeatureSpec(
-            name=full("specs", name), description=description, lookups=[lookup.to_wire() for lookup in lookups]
+            name=full("specs", name),
+            description=description,
+            lookups=[lookup.to_wire() for lookup in lookups],
+            functions=[pb.FunctionUse(module=module, name=function) for module, _, function in uses],
         )
         request = pb.CreateFeatureSpecRequest(feature_spec=spec, request_id=request_id())
         return FeatureSpec.of(self._transport.call(self._stub.CreateFeatureSpec, request))
@@ -296,20 +308,29 @@ class Features:
         return TrainingSet.of(self._transport.call(self._stub.GetTrainingSet, request), _features=self)
 
     def get(
-        self, spec: str, keys: Any, *, as_of: datetime | None = None, with_statuses: bool = False
+        self,
+        spec: str,
+        keys: Any,
+        *,
+        as_of: datetime | None = None,
+        with_statuses: bool = False,
+        with_event_times: bool = False,
     ) -> OnlineFeatures:
         """Looks up features by key online.
 
-        keys   the spec's key columns: a dict of lists or of single values, or a frame; at most 10,000 rows
+        keys   the spec's key columns, and what its functions take from the request: a dict of lists or of single
+               values, or a frame; at most 10,000 rows
         as_of  time against which ages are measured; None: now
 
-        Raises InvalidArgument (LOOKUP_KEY_MISSING, FIELD_INVALID), FailedPrecondition (NOT_PUBLISHED).
+        Raises InvalidArgument (LOOKUP_KEY_MISSING, FIELD_INVALID, FUNCTION_FAILED), FailedPrecondition (NOT_PUBLISHED,
+        FUNCTION_UNKNOWN).
         """
         request = pb.GetOnlineFeaturesRequest(
             spec=full("specs", spec),
             keys=columns.to_wire(keys, "keys"),
             as_of=to_timestamp(as_of, "as_of"),
             with_statuses=with_statuses,
+            with_event_times=with_event_times,
         )
         return OnlineFeatures(self._transport.call(self._stub.GetOnlineFeatures, request))
 
