@@ -2,8 +2,9 @@
 
 HMAC-SHA256 with a key that the database does not hold: who can write to the database but does not have the key can
 neither change an activity, nor take one out, nor make the chain anew. A tail that was cut off, and a chain that was made
-anew with the key, show against a head that was kept elsewhere. The text of a comment enters by a digest, keyed too, so
-that it can be deleted and then not be guessed.
+anew with the key, show against a head that was kept elsewhere; so does a chain whose database was made to forget its key,
+which the next start begins anew and warns of. The text of a comment enters by a digest, keyed too, so that it can be
+deleted and then not be guessed.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TextIO
 
 import click
@@ -87,8 +88,9 @@ def create(
 def list_(model: str, limit: int | None, output: str) -> None:
     """Lists the webhooks that you manage, oldest first."""
     with client() as connected:
-        found = connected.webhooks.list(model, limit=limit)
-    show([one.to_dict() for one in found], output, _COLUMNS)
+        found = [one.to_dict() for one in connected.webhooks.list(model, limit=limit)]
+    rows = found if output in ("json", "yaml") else [one | {"events": _in_short(one["events"])} for one in found]
+    show(rows, output, _COLUMNS)
 
 
 @webhooks.command("show")
@@ -169,6 +171,13 @@ def redeliver(delivery: str, output: str) -> None:
     """Sends DELIVERY, as `deliveries` names it, once more."""
     with client() as connected:
         show(connected.webhooks.redeliver(delivery).to_dict(), output)
+
+
+def _in_short(events: Collection[str]) -> str:
+    """Returns the events of a webhook so that a table's row stays a row."""
+    if len(events) == len(_EVENTS):
+        return "all"
+    return ", ".join(events) if len(events) <= 2 else f"{len(events)} kinds"
 
 
 def _read(file: TextIO | None) -> str | None:

@@ -66,7 +66,7 @@ class SqlAudit:
             for model_id in old:
                 self._adopt(tx, model_id)
         if old:
-            log.info("chains begun", extra={"models": len(old)})
+            log.warning("chains begun", extra={"models": len(old)})
 
     def _adopt(self, tx: Connection, model_id: str) -> None:
         """Gives hashes to the activities of a model from before there was a chain."""
