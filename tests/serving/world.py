@@ -41,7 +41,9 @@ class World:
     def open(cls, folder: Path) -> Iterator[World]:
         with ExitStack() as stack:
             one = stack.enter_context(serve(tracking.build, tracking.Config(data=str(folder / "tracking"))))
-            two = stack.enter_context(serve(features.build, features.Config(data=str(folder / "features"))))
+            two = stack.enter_context(
+                serve(features.build, features.Config(data=str(folder / "features"), functions="tests.features.shop"))
+            )
             three = stack.enter_context(
                 serve(registry.build, registry.Config(data=str(folder / "registry"), tracking=one.address))
             )

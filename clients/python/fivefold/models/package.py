@@ -46,7 +46,7 @@ class FeatureSpec:
     """The features that a model was trained from.
 
     name      Format: specs/{spec}
-    keys      columns that a look-up needs
+    keys      columns that a look-up needs: the spec's keys, and what its functions take from a request
     features  columns that a look-up gives
     Empty keys and features mean: as the features service describes the spec, which never changes.
     """
@@ -58,7 +58,7 @@ class FeatureSpec:
     @classmethod
     def of(cls, message: Any) -> FeatureSpec:
         """Returns the spec that a fivefold.features.v1.FeatureSpec message describes."""
-        sides = (message.keys, message.features)
+        sides = ((*message.keys, *message.inputs), message.features)  # Functions may need more than the keys.
         return cls(message.name, *(tuple(Column(c.name, _TYPE_OF[c.type]) for c in side) for side in sides))
 
 
