@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from fivefold_runtime.errors import DeadlineExceeded, Unavailable
-from fivefold_runtime.identity import LOCAL, Principal
+from fivefold_runtime.principal import LOCAL, Principal
 
 
 class ShuttingDown(Unavailable):

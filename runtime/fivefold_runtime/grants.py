@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select
 
 from fivefold_runtime.calls import caller
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.levels import Level
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.tables import grants
 
 

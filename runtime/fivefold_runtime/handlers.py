@@ -31,11 +31,12 @@ from fivefold_runtime.errors import (
     ResourceExhausted,
     Unimplemented,
 )
-from fivefold_runtime.identity import ANONYMOUS, LOCAL, Principal, Verifier
+from fivefold_runtime.identity import Verifier
 from fivefold_runtime.metrics import Metrics
 from fivefold_runtime.mutation import answered
 from fivefold_runtime.policy import Authorizer, check_of, policy_of
 from fivefold_runtime.pools import BoundedPool, run_on
+from fivefold_runtime.principal import ANONYMOUS, LOCAL, Principal
 from fivefold_runtime.settings import StartError
 from fivefold_runtime.sql import Database
 from fivefold_runtime.tracing import follow

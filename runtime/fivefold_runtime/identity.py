@@ -13,11 +13,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fivefold_runtime.errors import Unauthenticated
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.settings import ServerConfig, StartError
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
@@ -39,27 +40,6 @@ class TokenInvalid(Unauthenticated):
     """The token is malformed, expired, for another audience or issuer, or signed by nobody we trust."""
 
     reason = "TOKEN_INVALID"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls. `token` is what they sent, so that a call on their behalf can carry it on; "" when there is none.
-
-    email  the token's claim of that name; "" without one, or when its issuer says that it is not verified
-    """
-
-    subject: str
-    groups: frozenset[str] = frozenset()
-    token: str = field(default="", repr=False)
-    email: str = field(default="", repr=False)
-
-    def names(self) -> tuple[str, ...]:
-        """Returns the principals that grants may name for this caller: the subject and `group:NAME` for each group."""
-        return (self.subject, *sorted(f"group:{group}" for group in self.groups))
-
-
-LOCAL = Principal("local")
-ANONYMOUS = Principal("anonymous")
 
 
 class Verifier:

@@ -18,7 +18,7 @@ from fivefold_runtime import grants
 from fivefold_runtime.calls import caller
 from fivefold_runtime.errors import NotFound, PermissionDenied
 from fivefold_runtime.grants import Level
-from fivefold_runtime.identity import Principal
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.settings import ServerConfig, StartError, listed, pairs
 from fivefold_runtime.sql import Database
 from fivefold_runtime.tables import grants as grants_table

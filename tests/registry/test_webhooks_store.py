@@ -33,7 +33,7 @@ from fivefold_registry.store.subscriptions import SqlSubscriptions
 from fivefold_registry.store.webhooks import SqlWebhooks
 from fivefold_registry.webhooks.events import WebhookEvent
 from fivefold_runtime.errors import Aborted, NotFound
-from fivefold_runtime.identity import Principal
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.sql import Database, sqlite_in
 from fivefold_runtime.tables import outbox
 from fivefold_runtime.validation import TooManyItems

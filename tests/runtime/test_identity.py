@@ -291,7 +291,7 @@ def test_no_token_is_logged_or_shown(stub, as_, caplog):
     with caplog.at_level("DEBUG"):
         whoami(stub, metadata)
     assert header[7:] not in " ".join(str(vars(record)) for record in caplog.records)
-    from fivefold_runtime.identity import Principal
+    from fivefold_runtime.principal import Principal
 
     assert "hush" not in repr(Principal("ann", frozenset(), "hush"))
 

@@ -17,9 +17,9 @@ from notes_stubs import notes_pb2_grpc
 from processes import Process
 
 from fivefold_runtime import calls, faults
-from fivefold_runtime.identity import LOCAL
 from fivefold_runtime.keys import make_key, sign_token
 from fivefold_runtime.mutation import RequestIdReused, RequestRunning, mutation, once
+from fivefold_runtime.principal import LOCAL
 from fivefold_runtime.sql import Database
 from fivefold_runtime.testing import SettableClock, serve
 

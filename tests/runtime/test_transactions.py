@@ -15,7 +15,7 @@ from notes import notes
 from fivefold_runtime import calls, faults, migration
 from fivefold_runtime.calls import Call
 from fivefold_runtime.errors import DeadlineExceeded
-from fivefold_runtime.identity import Principal
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.settings import StartError
 from fivefold_runtime.sql import Database, engine_for
 

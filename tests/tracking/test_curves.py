@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from fivefold_runtime import calls
 from fivefold_runtime.errors import DeadlineExceeded
-from fivefold_runtime.identity import LOCAL
+from fivefold_runtime.principal import LOCAL
 from fivefold_tracking.lifecycle import RunStatus
 from fivefold_tracking.metrics import Series
 from fivefold_tracking.store import points

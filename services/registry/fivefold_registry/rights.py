@@ -5,9 +5,9 @@ from __future__ import annotations
 from fivefold_registry.names import MODELS
 from fivefold_registry.store.outgoing_protocol import DetailStore
 from fivefold_runtime.errors import NotFound
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.levels import Level
 from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.principal import Principal
 
 
 class Rights:

@@ -16,8 +16,8 @@ from typing import TypeVar
 from fivefold_runtime.calls import caller
 from fivefold_runtime.errors import Unavailable
 from fivefold_runtime.grants import Level
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.settings import ServerConfig
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from fivefold_registry.store.outgoing_protocol import SubscriptionStore
 from fivefold_runtime.calls import caller
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.outbox import Outbox
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.sql import Database
 
 _MOST = 10_000  # people in memory

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from fivefold_registry.webhooks.events import WebhookEvent
-from fivefold_runtime.identity import Principal
+from fivefold_runtime.principal import Principal
 
 MAIL = "mail"
 MOST = 100  # webhooks of one model

@@ -22,8 +22,8 @@ from fivefold_registry.store.outgoing import (
     WebhookRecord,
 )
 from fivefold_registry.store.records import EventRecord
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.principal import Principal
 
 
 class WebhookStore(Protocol):

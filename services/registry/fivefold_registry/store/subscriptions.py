@@ -15,8 +15,8 @@ from fivefold_registry.store.records import EventRecord
 from fivefold_registry.store.rows import Row, moment
 from fivefold_registry.store.tables import models, versions
 from fivefold_runtime.clock import micros
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.sql import Database
 
 _SHOWN = 1_000  # followed versions in one answer

@@ -17,9 +17,9 @@ from fivefold_registry.webhooks.names import WEBHOOKS, webhook_of
 from fivefold_runtime.calls import caller
 from fivefold_runtime.clock import micros
 from fivefold_runtime.errors import Aborted, NotFound
-from fivefold_runtime.identity import Principal
 from fivefold_runtime.levels import Level
 from fivefold_runtime.policy import Authorizer
+from fivefold_runtime.principal import Principal
 from fivefold_runtime.sql import Database
 from fivefold_runtime.tables import grants, outbox
 from fivefold_runtime.validation import TooManyItems
