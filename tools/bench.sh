@@ -23,3 +23,7 @@ for database in sqlite postgresql; do
     bench registry.promotion --database $database
 done
 bench tracking.stream
+for store in sqlite redis; do
+    bench features.online --store $store
+    bench features.publishing --store $store
+done

@@ -24,6 +24,7 @@ Kind = type | tuple[type, ...]
 
 NUMBER, REAL, TEXT, NOTHING = int, float, str, type(None)
 
+_FREE = ("page_token", "page_size", "skip_total_size")  # fields that may change from one page to the next
 _SUM = 8  # bytes
 _MOST = 2**63  # no database keeps a larger whole number
 
@@ -93,10 +94,10 @@ def invalid() -> PageTokenInvalid:
 
 def query_of(request: Message) -> bytes:
     """Returns what binds a token to a request: its type, which each method has for itself, and everything in it but
-    the token and the size of the page."""
+    what may change from one page to the next."""
     copy = type(request)()
     copy.CopyFrom(request)
-    for field in ("page_token", "page_size"):
+    for field in _FREE:
         if field in copy.DESCRIPTOR.fields_by_name:
             copy.ClearField(field)
     return copy.DESCRIPTOR.full_name.encode() + b"\0" + copy.SerializeToString(deterministic=True)
