@@ -84,7 +84,8 @@ def test_damaged_bytes_are_refused_or_read_but_never_worse(table: pa.Table, data
     except ArrowInvalid:
         return
     for column in read.columns:
-        pc.drop_null(column).unique()  # reads every value
+        if not pa.types.is_float16(column.type):  # which Arrow finds no unique values of
+            pc.drop_null(column).unique()  # reads every value
 
 
 @settings(max_examples=100, deadline=None)
