@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -202,6 +203,19 @@ def engine_for(url: str, statement_seconds: float = 30.0) -> Engine:
     )
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turns WAL on. While another connection does so SQLite answers "locked" at once, whatever the time-out."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+
+
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite"),
@@ -217,8 +231,8 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # We say BEGIN ourselves: the driver's own rules break savepoints and DDL.
+        _use_wal(connection)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             "temp_store=MEMORY",
