@@ -116,3 +116,11 @@ def _described(source: Path, path: str) -> Outgoing:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Outgoing(source, path, file.tell(), digest)
+
+
+def is_there(path: Path, size_bytes: int, sha256: str) -> bool:
+    """Says whether a file, not a link, with just these bytes is at a path already."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != size_bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -198,7 +197,7 @@ class Versions(RegistryCalls):
         folder = Path(local)
         for file in version.files:
             target = files.inside(folder, file.path)
-            if not _is_there(target, file):
+            if not files.is_there(target, file.size_bytes, file.sha256):
                 files.save(target, lambda offset, listed=file: self._fetch(version.name, listed, offset, progress))  # type: ignore[misc]
         return folder
 
@@ -241,10 +240,3 @@ def _source(text: str) -> str:
     if text.startswith("models:/m-"):
         return f"logged_models/{text.removeprefix('models:/')}/artifacts"
     return text
-
-
-def _is_there(target: Path, listed: ModelFile) -> bool:
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != listed.size_bytes:
-        return False
-    with target.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == listed.sha256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +78,7 @@ class Artifacts:
         prefix = f"{path.rstrip('/')}/" if path else ""
         for artifact in below:
             where = files.inside(target, artifact.path.removeprefix(prefix))
-            if not _is_there(where, artifact):
+            if not files.is_there(where, artifact.size_bytes, artifact.sha256):
                 files.save(where, lambda offset, source=artifact.path: self._fetch(name, source, offset, progress))  # type: ignore[misc]
         return target
 
@@ -147,10 +146,3 @@ def _upload(
             offset += len(piece)
             if progress is not None:
                 progress(file.path, min(offset, file.size_bytes), file.size_bytes)
-
-
-def _is_there(where: Path, artifact: Artifact) -> bool:
-    if not where.is_file() or where.is_symlink() or where.stat().st_size != artifact.size_bytes:
-        return False
-    with where.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
