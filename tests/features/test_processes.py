@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from fivefold_runtime import errors
+from tests.disks import small
 from tests.features.calling import MOMENT, Client, at, unpacked
 from tests.features.processes import Process
 from tests.features.test_faults import frame, make
@@ -102,16 +101,8 @@ def test_killed_while_it_compacts_and_vacuums_no_row_is_lost_and_files_are_swept
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    place = tmp_path / "small"
-    place.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small(tmp_path, "4m") as place:
+        yield place
 
 
 def test_on_a_full_disk_writes_are_refused_reads_go_on_and_space_heals_it(small_disk: Path) -> None:

@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from fivefold.registry.v1 import registry_pb2 as pb
+from tests.disks import small
 from tests.registry.client import STAGING, Registry
 from tests.registry.sources import SOURCE, Faulty
 from tests.runtime.asserting import refused
@@ -198,16 +199,8 @@ def test_on_a_full_disk_writes_are_refused_reads_go_on_and_space_heals_it(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    place = tmp_path / "small"
-    place.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small(tmp_path, "1m") as place:
+        yield place
 
 
 def _fill(path: Path) -> None:

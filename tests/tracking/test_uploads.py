@@ -3,8 +3,6 @@ object store."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -27,6 +25,7 @@ from fivefold_tracking.store.upload_records import PartRecord, UploadKey
 from fivefold_tracking.transfer import Receiver
 from fivefold_tracking.uploads import PART
 from tests.buckets import bucket, objects_url, s3_environment, s3_server  # noqa: F401
+from tests.disks import small
 from tests.runtime.asserting import refused
 from tests.tracking.client import Tracking, sha256
 from tests.tracking.contract import new_run
@@ -355,16 +354,8 @@ def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder with room for 24 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small(tmp_path, "24m") as place:
+        yield place
 
 
 def test_a_file_that_the_disk_does_not_hold_is_refused_and_leaves_the_room_to_others(small_disk: Path) -> None:
