@@ -138,6 +138,16 @@ def postgres(*names: str) -> Iterator[list[str]]:
             server.cleanup()
 
 
+@contextmanager
+def databases(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields the URLs of two new databases of one kind, sqlite or postgresql: ours, and the peer's."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/theirs.db"
+        return
+    with postgres("ours", "theirs") as (ours, theirs):
+        yield ours, theirs
+
+
 def _database(uri: str, name: str) -> str:
     head, _, tail = uri.partition("?")
     return head.rpartition("/")[0] + f"/{name}" + (f"?{tail}" if tail else "")

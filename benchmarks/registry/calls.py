@@ -34,10 +34,7 @@ def main() -> None:
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if asked.database == "postgresql":
-            ours, theirs = stack.enter_context(servers.postgres("ours", "theirs"))
-        else:
-            ours, theirs = f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/theirs.db"
+        ours, theirs = stack.enter_context(servers.databases(asked.database, folder))
         peer = stack.enter_context(servers.mlflow(theirs, folder))
         mine = stack.enter_context(servers.fivefold("registry", folder / "registry", "--store-url", ours))
         rounds.say(f"filling both registries with {filled.MODELS} models")

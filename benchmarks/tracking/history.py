@@ -25,10 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if asked.database == "postgresql":
-            ours, theirs = stack.enter_context(servers.postgres("ours", "theirs"))
-        else:
-            ours, theirs = f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/theirs.db"
+        ours, theirs = stack.enter_context(servers.databases(asked.database, folder))
         other = stack.enter_context(servers.mlflow(theirs, folder))
         mine = stack.enter_context(servers.fivefold("tracking", folder / "tracking", "--store-url", ours))
         rounds.say(f"logging {asked.points} points to both")

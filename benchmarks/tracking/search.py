@@ -30,10 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if asked.database == "postgresql":
-            ours, theirs = stack.enter_context(servers.postgres("ours", "theirs"))
-        else:
-            ours, theirs = f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/theirs.db"
+        ours, theirs = stack.enter_context(servers.databases(asked.database, folder))
         rounds.say(f"filling both databases with {asked.runs} runs")
         database = Database.open(ours, migrations=MIGRATIONS)
         number = filled.fill(database, asked.runs)
