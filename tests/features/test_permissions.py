@@ -110,7 +110,7 @@ def outcome(call: Callable[[], Any]) -> str:
         call()
     except grpc.RpcError as error:
         reason = errors.parse(error)[0]
-        return "" if reason in ("TABLE_IN_USE", "SPEC_IN_USE", "NOT_SUPPORTED") else reason
+        return "" if reason in ("TABLE_IN_USE", "SPEC_IN_USE") else reason
     return ""
 
 
